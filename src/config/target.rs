@@ -1,0 +1,160 @@
+//! One target as the inventory names it, resolved: what server, whose, where its consoles are.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::ids::{ProjectId, Protocol, TargetId};
+
+use super::Secret;
+
+/// A server with one or more console endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The server's id in the cloud's own API.
+    pub id: TargetId,
+    /// The server's name; need not be unique.
+    pub name: String,
+    /// Who may see it.
+    pub project: ProjectId,
+    /// Virtual machine or bare metal; decides which dialects see it.
+    pub kind: Kind,
+    /// Life-cycle state.
+    pub state: State,
+    /// Operating system; Windows on bare metal has no serial login in the BMS dialect.
+    pub os: Os,
+    /// `{zone}` in URL templates.
+    pub zone: String,
+    /// `{region}` in URL templates.
+    pub region: String,
+    /// Where the VNC console is.
+    pub vnc: Option<Endpoint>,
+    /// Where the serial console is.
+    pub serial: Option<Endpoint>,
+    /// What a second VNC viewer does.
+    pub vnc_viewers: Viewers,
+    /// What a second serial viewer does.
+    pub serial_viewers: Viewers,
+    /// Security types we may use towards the VNC target, in order of preference.
+    pub vnc_security: Vec<VncSecurity>,
+}
+
+impl Target {
+    /// The endpoint that serves `protocol`, if the target has one.
+    pub fn endpoint(&self, protocol: Protocol) -> Option<&Endpoint> {
+        match protocol {
+            Protocol::Vnc => self.vnc.as_ref(),
+            Protocol::Serial => self.serial.as_ref(),
+            Protocol::Spice | Protocol::Mks => None,
+        }
+    }
+
+    /// What a second viewer of `protocol` does.
+    pub fn viewers(&self, protocol: Protocol) -> Viewers {
+        match protocol {
+            Protocol::Serial => self.serial_viewers,
+            Protocol::Vnc | Protocol::Spice | Protocol::Mks => self.vnc_viewers,
+        }
+    }
+}
+
+/// Virtual machine or bare metal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A virtual machine: seen by OpenStack and ECS.
+    Vm,
+    /// A physical server: seen by OpenStack, OTC, BMS and CloudDC.
+    Baremetal,
+}
+
+/// Life-cycle state of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Running, or at least there.
+    Active,
+    /// Being made.
+    Building,
+    /// Being removed.
+    Deleting,
+    /// On its way to another host.
+    Migrating,
+    /// Powered off.
+    Stopped,
+}
+
+/// Operating system family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Os {
+    /// Linux and its kin.
+    Linux,
+    /// Windows.
+    Windows,
+}
+
+/// What happens when a second viewer opens a target that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Viewers {
+    /// The second is refused.
+    Deny,
+    /// The second takes over, the first is ended.
+    Steal,
+    /// Both stay.
+    Share,
+}
+
+/// How the proxy authenticates to a VNC target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VncSecurity {
+    /// RFB security type 1 (RFC 6143 section 7.2.1).
+    None,
+    /// The viewer answers the target's challenge; only None and VNC password are offered onward.
+    PassThrough,
+}
+
+/// Where a console listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A TCP port: `tcp://host:port`.
+    Tcp(Host, u16),
+    /// A Unix socket: `unix:/path`.
+    Unix(PathBuf),
+}
+
+/// A host name or a literal address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// Resolved at dial time.
+    Name(String),
+    /// Dialled as it is.
+    Ip(IpAddr),
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(Host::Name(name), port) => write!(f, "tcp://{name}:{port}"),
+            Self::Tcp(Host::Ip(IpAddr::V6(ip)), port) => write!(f, "tcp://[{ip}]:{port}"),
+            Self::Tcp(Host::Ip(ip), port) => write!(f, "tcp://{ip}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Who is allowed to use a fixed `X-Auth-Token`, and as whom.
+#[derive(Clone, Debug)]
+pub struct FixedToken {
+    /// SHA-256 of the token; the token itself is not kept.
+    pub sha256: [u8; 32],
+    /// The user it stands for.
+    pub user: crate::ids::UserId,
+    /// The project it is scoped to.
+    pub project: ProjectId,
+    /// Roles on that project, e.g. `member`, `reader`, `admin`.
+    pub roles: Vec<String>,
+}
+
+/// The credential of the admin listener.
+#[derive(Clone, Debug, Default)]
+pub struct Admin {
+    /// Bearer token; absent: one is made at start and printed once.
+    pub token: Option<Secret>,
+}

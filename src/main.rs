@@ -1,0 +1,3 @@
+//! The `consolegate` program: parse, run, exit code.
+
+fn main() {}

@@ -1,0 +1,123 @@
+//! Tokens and their stores: issued once, claimed by one, confirmed or released.
+//!
+//! ```text
+//! create -> Fresh --claim(nonce)--> Claimed --confirm(nonce)--> Spent (tombstone) --> gone
+//!             ^                        |
+//!             +----- release, lease runs out
+//! ```
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, UserId};
+
+mod memory;
+mod token;
+
+#[cfg(test)]
+pub(crate) mod contract;
+
+pub use memory::MemoryStore;
+pub use token::{Fingerprinter, Token, TokenError, TokenKey};
+
+/// How long a claim is held before another may have it. Longer than dial (5 s) plus greeting (10 s), so a
+/// live holder never loses its claim.
+pub const LEASE: Duration = Duration::from_secs(20);
+
+/// The least time a spent token is remembered, so that it says "used" rather than "unknown".
+pub const TOMBSTONE: Duration = Duration::from_secs(600);
+
+/// What a token permits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Names the grant in logs and audit lines.
+    pub id: GrantId,
+    /// The API request that made it.
+    pub request: RequestId,
+    /// The server.
+    pub target: TargetId,
+    /// The server's incarnation at issue; checked again at claim.
+    pub generation: Generation,
+    /// Which of the server's consoles.
+    pub protocol: Protocol,
+    /// The project the server belonged to at issue.
+    pub project: ProjectId,
+    /// Who asked.
+    pub user: UserId,
+}
+
+/// Names one attempt to use a token. A repeated call with the same nonce gets the same answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Nonce(pub u128);
+
+impl Nonce {
+    /// A fresh one from the operating system's generator.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().as_u128())
+    }
+}
+
+/// Answer to a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The caller holds the token for [`LEASE`].
+    Won(Arc<Grant>),
+    /// Somebody else holds it right now.
+    Busy(Protocol),
+    /// It has been used.
+    Spent(Protocol),
+    /// Never issued, expired, or forgotten.
+    Unknown,
+}
+
+/// Answer to a confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// The token is spent and this caller's.
+    Confirmed,
+    /// The claim had run out and is no longer this caller's: open no session.
+    Lost,
+}
+
+/// What a token would open, without using it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peek {
+    /// The grant.
+    pub grant: Arc<Grant>,
+    /// How long it still is valid.
+    pub remaining: Duration,
+}
+
+/// Why a store did not answer.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// The store holds as many records as it may.
+    #[error("the token store is full ({0} records); raise tokens.capacity or shorten tokens.ttl")]
+    Full(usize),
+    /// The key exists already (a generator that repeats itself): issue another.
+    #[error("the token exists already")]
+    Exists,
+}
+
+/// A store's answer, on its way.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Keeps grants under hashed tokens. Every call is one atomic step; the store's own clock decides expiry,
+/// strictly: at the very instant of expiry a token is gone.
+pub trait Store: Send + Sync + 'static {
+    /// Keeps `grant` for `ttl`.
+    fn create(&self, key: TokenKey, grant: Grant, ttl: Duration) -> StoreFuture<'_, ()>;
+    /// Takes the token for [`LEASE`]: one winner among any number of callers. A claim whose lease ran out is
+    /// free again while the token lives.
+    fn claim(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Claim>;
+    /// Spends the token if `nonce` still holds it; leaves a tombstone.
+    fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm>;
+    /// Gives the token back if `nonce` still holds it and it is not spent; otherwise does nothing.
+    fn release(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()>;
+    /// Looks without touching: the grant of a live, unspent token.
+    fn peek(&self, key: TokenKey) -> StoreFuture<'_, Option<Peek>>;
+}
