@@ -1,0 +1,16 @@
+//! WebSocket (RFC 6455), server side, pure: bytes in, bytes out. No sockets, no clock, no runtime.
+
+mod close;
+mod frame;
+mod handshake;
+mod mask;
+mod utf8;
+
+#[doc(hidden)]
+pub mod oracle;
+
+pub use close::{Close, CloseCode};
+pub use frame::{
+    Decoded, Decoder, FrameError, HEADER_ROOM, Kind, MAX_CONTROL, MAX_FRAME, control_frame, put_header,
+};
+pub use handshake::{HandshakeError, Offer, check_request, is_upgrade};
