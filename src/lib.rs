@@ -11,4 +11,8 @@
 pub mod clock;
 pub mod config;
 pub mod ids;
+pub mod limits;
+pub mod net;
+pub mod relay;
+pub mod serial;
 pub mod ws;

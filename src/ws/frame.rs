@@ -276,7 +276,7 @@ impl Decoder {
             self.mask.apply(control);
             self.control_len += u8::try_from(here).unwrap_or(0);
         } else if here > 0 {
-            if payload.is_empty() {
+            if payload.start == payload.end {
                 *payload = *at..*at;
             }
             self.mask.apply_towards_front(buf, *at, payload.end, here);

@@ -1,0 +1,145 @@
+//! Listening sockets and the accept loop.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tracing::{info, warn};
+
+/// Connections the kernel holds for us while we hand over: a reconnect storm of a whole rack fits.
+const BACKLOG: i32 = 4096;
+
+/// How long to wait when the process is out of descriptors: some session ends meanwhile.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Unacknowledged data for so long means the peer is gone, though TCP would go on for 15 minutes.
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a listener could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Binding failed.
+    #[error(
+        "cannot listen on {address} ({role}): {source}. Is another process using the port? Choose another in [listen]"
+    )]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What it is for.
+        role: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Binds a TCP listener.
+pub fn bind(address: SocketAddr, role: &'static str) -> Result<TcpListener, ListenError> {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    open().map_err(|source| ListenError::Bind { address, role, source })
+}
+
+/// A thread that accepts from one listener until it is stopped.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: Arc<TcpListener>,
+    stopping: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Acceptor {
+    /// Starts accepting; `take` gets each connection, non-blocking and tuned, and may block to slow us down.
+    pub fn start(
+        listener: TcpListener,
+        role: &'static str,
+        take: impl Fn(TcpStream, SocketAddr) + Send + 'static,
+    ) -> io::Result<Self> {
+        let listener = Arc::new(listener);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (theirs, stop) = (Arc::clone(&listener), Arc::clone(&stopping));
+        let run = move || accept_loop(&theirs, &stop, take);
+        let thread = thread::Builder::new().name(format!("accept-{role}")).spawn(run)?;
+        Ok(Self { listener, stopping, thread })
+    }
+
+    /// Stops accepting and closes the listener.
+    pub fn stop(self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // On Linux shutting a listening socket down wakes the thread that waits in accept(2).
+        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
+        let _ = self.thread.join();
+    }
+}
+
+fn accept_loop(listener: &TcpListener, stopping: &AtomicBool, take: impl Fn(TcpStream, SocketAddr)) {
+    let mut exhausted = false;
+    loop {
+        let accepted = listener.accept();
+        if stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        match accepted {
+            Ok((socket, peer)) => {
+                if std::mem::take(&mut exhausted) {
+                    info!("accepting again");
+                }
+                if socket.set_nonblocking(true).and_then(|()| tune(&socket)).is_ok() {
+                    take(socket, peer);
+                }
+            }
+            // The peer gave up between the handshake and our accept.
+            Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            Err(e) => {
+                // EMFILE, ENFILE, ENOBUFS: live on, and say it once.
+                if !std::mem::replace(&mut exhausted, true) {
+                    warn!(error = %e, "cannot accept; waiting for sessions to end (raise the open files limit)");
+                }
+                thread::sleep(BACK_OFF);
+            }
+        }
+    }
+}
+
+/// What every TCP leg of a session gets: no Nagle delay, and a dead peer is noticed.
+pub fn tune<S: std::os::fd::AsFd>(socket: &S) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    let keepalive = TcpKeepalive::new().with_time(USER_TIMEOUT).with_interval(Duration::from_secs(15));
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn accepts_until_stopped_and_then_refuses() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tx, rx) = mpsc::channel();
+        let acceptor = Acceptor::start(listener, "test", move |_, peer| tx.send(peer).unwrap()).unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        assert_eq!(rx.recv().unwrap(), client.local_addr().unwrap());
+        acceptor.stop();
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn a_port_in_use_is_explained() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+        let error = bind(listener.local_addr().unwrap(), "api").unwrap_err().to_string();
+        assert!(error.contains("(api)") && error.contains("[listen]"), "{error}");
+    }
+}

@@ -1,0 +1,5 @@
+//! Sockets: listeners, workers, streams. No protocol above TLS.
+
+pub mod listen;
+pub mod stream;
+pub mod workers;

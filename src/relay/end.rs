@@ -1,0 +1,90 @@
+//! How a session ends: exactly one documented cause each.
+
+use std::fmt;
+
+use crate::ws::{CloseCode, FrameError};
+
+/// One of a session's two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The browser or client.
+    Viewer,
+    /// The console.
+    Target,
+}
+
+/// Why a session ended. A hang-up is not an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The target closed the connection.
+    TargetClosed,
+    /// The viewer said goodbye.
+    ViewerClosed,
+    /// The viewer's connection went without goodbye.
+    ViewerGone,
+    /// The target's connection broke.
+    TargetFailed(std::io::ErrorKind),
+    /// The viewer broke RFC 6455.
+    Protocol(FrameError),
+    /// The viewer answered no ping.
+    Silent,
+    /// A write made no progress for too long.
+    Stalled(Side),
+    /// No bytes either way for the configured time.
+    Idle,
+    /// The configured longest session is over.
+    MaxSession,
+    /// The proxy is shutting down.
+    Drain,
+    /// Another viewer took over.
+    TakenOver,
+    /// Ended by an operator or by revocation.
+    Revoked,
+}
+
+impl End {
+    /// The fixed name in logs and audit lines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::TargetClosed => "target_closed",
+            Self::ViewerClosed => "viewer_closed",
+            Self::ViewerGone => "viewer_gone",
+            Self::TargetFailed(_) => "target_failed",
+            Self::Protocol(_) => "protocol",
+            Self::Silent => "viewer_silent",
+            Self::Stalled(Side::Viewer) => "viewer_stalled",
+            Self::Stalled(Side::Target) => "target_stalled",
+            Self::Idle => "idle",
+            Self::MaxSession => "max_session",
+            Self::Drain => "drain",
+            Self::TakenOver => "taken_over",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// What the viewer is told.
+    pub fn close(&self) -> (CloseCode, String) {
+        let (code, reason) = match self {
+            Self::TargetClosed | Self::ViewerClosed | Self::ViewerGone => {
+                (CloseCode::Normal, "the console closed the connection")
+            }
+            Self::TargetFailed(_) => (CloseCode::Failed, "the connection to the console broke"),
+            Self::Protocol(error) => return (error.close_code(), error.to_string()),
+            Self::Silent => (CloseCode::Policy, "no answer to pings"),
+            Self::Stalled(Side::Viewer) => (CloseCode::Policy, "the viewer stopped reading"),
+            Self::Stalled(Side::Target) => (CloseCode::Failed, "the console stopped reading"),
+            Self::Idle => (CloseCode::Policy, "idle for too long"),
+            Self::MaxSession => (CloseCode::Policy, "the longest session allowed is over"),
+            Self::Drain => (CloseCode::GoingAway, "the proxy is restarting"),
+            Self::TakenOver => (CloseCode::Policy, "taken over by another viewer"),
+            Self::Revoked => (CloseCode::Policy, "ended by an operator"),
+        };
+        (code, reason.to_owned())
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

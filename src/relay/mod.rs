@@ -1,0 +1,14 @@
+//! The relay: bytes between a viewer's WebSocket and a target's console until somebody ends it.
+
+mod buffer;
+mod deadlines;
+mod down;
+mod end;
+mod pump;
+mod up;
+
+#[cfg(test)]
+mod tests;
+
+pub use end::{End, Side};
+pub use pump::{Counters, Plan, Pump, Stop, StopHandle, run, stop_pair};

@@ -1,0 +1,94 @@
+//! Viewer to target: read, unmask in place, write.
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::ws::Kind;
+
+use super::buffer::Buffer;
+use super::end::{End, Side};
+use super::pump::{Pending, Pump, poll_read};
+
+/// Unsent control frames beyond which no pong is added: a viewer that pings and does not read gets no more.
+const MAX_CONTROL_QUEUE: usize = 1024;
+
+impl<V, T> Pump<V, T>
+where
+    V: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    /// One buffer's worth of progress, or `Pending` when there is nothing to do or no room to do it.
+    pub(super) fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.poll_write_target(cx));
+        ready!(self.poll_half_close(cx));
+        if !self.viewer_open {
+            return Poll::Pending;
+        }
+        let mut buffer = Buffer::take();
+        match ready!(poll_read(&mut self.viewer, &mut self.early_viewer, cx, &mut buffer)) {
+            Ok(count) if count > 0 => self.take(buffer, count, cx),
+            // An end of stream without a close frame; TLS reports a missing close_notify as an error.
+            _ => self.viewer_gone(),
+        }
+        Poll::Ready(())
+    }
+
+    fn take(&mut self, mut buffer: Buffer, count: usize, cx: &mut Context<'_>) {
+        let now = Instant::now();
+        self.deadlines.heard(now);
+        let decoded = self.decoder.decode(&mut buffer[..count]);
+        let payload = decoded.payload;
+        if !payload.is_empty() && self.deliver && !self.target_deaf {
+            self.deadlines.moved(now);
+            self.counters.up.fetch_add(payload.len() as u64, Ordering::Relaxed);
+            self.up = Some(Pending { buffer, at: payload.start, end: payload.end });
+            let _ = self.poll_write_target(cx);
+        }
+        if self.control.len() < MAX_CONTROL_QUEUE
+            && let Some(ping) = self.decoder.take_ping()
+        {
+            self.queue_control(Kind::Pong, &ping);
+        }
+        match decoded.stop {
+            None => {}
+            Some(Ok(_close)) => self.viewer_closed(),
+            Some(Err(error)) => self.finish_for(End::Protocol(error)),
+        }
+    }
+
+    fn poll_write_target(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(pending) = &mut self.up {
+            let rest = &pending.buffer[pending.at..pending.end];
+            match Pin::new(&mut self.target).poll_write(cx, rest) {
+                Poll::Pending => {
+                    self.deadlines.stalled(Side::Target, Some(Instant::now()));
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    pending.at += count;
+                    if pending.at == pending.end {
+                        self.up = None;
+                    }
+                    self.deadlines.stalled(Side::Target, None);
+                }
+                Poll::Ready(Ok(_)) => self.target_failed(std::io::ErrorKind::WriteZero),
+                Poll::Ready(Err(error)) => self.target_failed(error.kind()),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Tells the target that no more will come, once all that was accepted has been written.
+    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.deliver && !self.target_shut && !self.target_deaf {
+            // An error here means the target closed first, which reading will tell.
+            let _ = ready!(Pin::new(&mut self.target).poll_shutdown(cx));
+            self.target_shut = true;
+        }
+        Poll::Ready(())
+    }
+}

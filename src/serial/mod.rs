@@ -1,0 +1,3 @@
+//! Serial consoles, pure: bytes in, bytes out.
+
+pub mod utf8;
