@@ -303,6 +303,15 @@ fn tombstone(h: &Harness) {
     token.confirm(A, Confirm::Lost);
     // Forgotten altogether: the key is as good as new.
     assert_eq!(now(token.store.create(token.key, grant(), TTL)), Ok(()));
+
+    // Spent after its expiry (the claim was in time): remembered as long, from its use.
+    let token = Story::begin(h);
+    token.pass(TTL - INSTANT);
+    token.wins(A);
+    token.pass(LEASE - INSTANT);
+    token.confirm(A, Confirm::Confirmed);
+    token.pass(TOMBSTONE - INSTANT);
+    token.claim(B, Claim::Spent(Protocol::Serial));
 }
 
 fn no_tombstone(h: &Harness) {
@@ -316,7 +325,11 @@ fn no_tombstone(h: &Harness) {
 
 /// At most `capacity` records; refusal leaves the others alone; what expired makes room.
 pub(crate) fn capacity(harness: &Harness, capacity: usize) {
-    let tokens: Vec<_> = (0..capacity).map(|_| Story::begin(harness)).collect();
+    let mut tokens: Vec<_> = (1..capacity).map(|_| Story::begin(harness)).collect();
+    // A refusal takes no place.
+    let again = || now(harness.store.create(tokens[0].key, grant(), TTL));
+    (0..capacity).for_each(|_| assert_eq!(again(), Err(StoreError::Exists)));
+    tokens.push(Story::begin(harness));
     let create = || now(harness.store.create(key(), grant(), TTL));
     assert_eq!(create(), Err(StoreError::Full(capacity)));
     tokens[0].wins(A);
