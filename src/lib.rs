@@ -15,4 +15,5 @@ pub mod limits;
 pub mod net;
 pub mod relay;
 pub mod serial;
+pub mod tokens;
 pub mod ws;
