@@ -16,4 +16,5 @@ pub mod net;
 pub mod relay;
 pub mod serial;
 pub mod tokens;
+pub mod web;
 pub mod ws;
