@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use crate::serial::utf8;
+use crate::serial;
 use crate::ws::{HEADER_ROOM, put_header};
 
 use super::buffer::Buffer;
@@ -51,7 +51,7 @@ where
     /// Makes a frame of the first `len` payload bytes, less the character that has only begun.
     fn frame(&mut self, mut buffer: Buffer, len: usize) {
         let payload = &buffer[HEADER_ROOM..HEADER_ROOM + len];
-        let whole = if self.whole_characters { utf8::cut(payload) } else { len };
+        let whole = if self.whole_characters { serial::cut(payload) } else { len };
         self.hold(&payload[whole..]);
         if whole > 0 {
             let at = put_header(&mut buffer, HEADER_ROOM, whole);

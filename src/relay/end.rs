@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::rfb::GreetError;
 use crate::ws::{CloseCode, FrameError};
 
 /// One of a session's two ends.
@@ -24,6 +25,8 @@ pub enum End {
     ViewerGone,
     /// The target's connection broke.
     TargetFailed(std::io::ErrorKind),
+    /// The RFB handshake failed after the viewer was connected; a wrong VNC password, for one.
+    Handshake(GreetError),
     /// The viewer broke RFC 6455.
     Protocol(FrameError),
     /// The viewer answered no ping.
@@ -50,6 +53,7 @@ impl End {
             Self::ViewerClosed => "viewer_closed",
             Self::ViewerGone => "viewer_gone",
             Self::TargetFailed(_) => "target_failed",
+            Self::Handshake(_) => "handshake",
             Self::Protocol(_) => "protocol",
             Self::Silent => "viewer_silent",
             Self::Stalled(Side::Viewer) => "viewer_stalled",
@@ -69,6 +73,7 @@ impl End {
                 (CloseCode::Normal, "the console closed the connection")
             }
             Self::TargetFailed(_) => (CloseCode::Failed, "the connection to the console broke"),
+            Self::Handshake(error) => return (CloseCode::Failed, error.to_string()),
             Self::Protocol(error) => return (error.close_code(), error.to_string()),
             Self::Silent => (CloseCode::Policy, "no answer to pings"),
             Self::Stalled(Side::Viewer) => (CloseCode::Policy, "the viewer stopped reading"),

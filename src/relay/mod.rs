@@ -1,6 +1,7 @@
 //! The relay: bytes between a viewer's WebSocket and a target's console until somebody ends it.
 
 mod buffer;
+mod channel;
 mod deadlines;
 mod down;
 mod end;
@@ -10,5 +11,6 @@ mod up;
 #[cfg(test)]
 mod tests;
 
+pub use channel::Channel;
 pub use end::{End, Side};
 pub use pump::{Counters, Plan, Pump, Stop, StopHandle, run, stop_pair};

@@ -1,0 +1,138 @@
+//! From a token to a console that waits: claim, limits, target check, dial, greet, confirm.
+//!
+//! Nothing is sent to the target before the claim, and there is no session without a confirm. Whatever goes
+//! wrong in between gives the token back.
+
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+
+use crate::config::Target;
+use crate::ids::Protocol;
+use crate::net::stream::TargetStream;
+use crate::relay::{Plan, Stop};
+use crate::rfb::Outcome;
+use crate::targets::connect;
+use crate::tokens::{Claim, Confirm, Grant, Nonce, Store, TokenKey};
+
+use super::refusal::Refusal;
+use super::sessions::{Admission, Seat};
+use super::{Proxy, greet};
+
+/// A console that waits for its viewer, its token spent.
+pub(super) struct Entered {
+    pub(super) seat: Seat,
+    pub(super) stop: Stop,
+    pub(super) target: TargetStream,
+    /// How the target was greeted, for VNC.
+    pub(super) outcome: Option<Outcome>,
+    /// What the target sent beyond its greeting.
+    pub(super) early: Vec<u8>,
+    pub(super) plan: Plan,
+}
+
+/// A claimed token: confirmed, or given back, also when the task that holds it is dropped or panics.
+struct Held {
+    store: Arc<dyn Store>,
+    key: TokenKey,
+    nonce: Nonce,
+    grant: Arc<Grant>,
+    settled: bool,
+}
+
+impl Held {
+    async fn claim(store: &Arc<dyn Store>, key: TokenKey) -> Result<Self, Refusal> {
+        let nonce = Nonce::random();
+        match store.claim(key.clone(), nonce).await? {
+            Claim::Won(grant) => {
+                Ok(Self { store: Arc::clone(store), key, nonce, grant, settled: false })
+            }
+            Claim::Busy(protocol) => Err(Refusal::Busy(protocol)),
+            Claim::Spent(protocol) => Err(Refusal::Spent(protocol)),
+            Claim::Unknown => Err(Refusal::Unknown),
+        }
+    }
+
+    async fn confirm(mut self) -> Result<(), Refusal> {
+        let confirmed = self.store.confirm(self.key.clone(), self.nonce).await?;
+        self.settled = true;
+        match confirmed {
+            Confirm::Confirmed => Ok(()),
+            Confirm::Lost => Err(Refusal::Busy(self.grant.protocol)),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.settled {
+            let (store, key, nonce) = (Arc::clone(&self.store), self.key.clone(), self.nonce);
+            // A release that fails is made up for by the lease, which runs out.
+            tokio::spawn(async move { store.release(key, nonce).await });
+        }
+    }
+}
+
+/// Claims, checks, connects, greets and confirms. `gone` is true once the viewer has hung up: then the token
+/// is not spent.
+pub(super) async fn enter(
+    proxy: &Proxy,
+    admission: Admission,
+    key: TokenKey,
+    gone: impl Fn() -> bool,
+) -> Result<Entered, Refusal> {
+    let held = Held::claim(&proxy.store, key.clone()).await?;
+    let grant = Arc::clone(&held.grant);
+    let target = current_target(proxy, &grant)?;
+    let viewers = target.viewers(grant.protocol);
+    let seated = proxy.sessions.seat(admission, Arc::clone(&grant), viewers);
+    let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
+    let Some(endpoint) = target.endpoint(grant.protocol) else { return Err(Refusal::Changed(grant.protocol)) };
+    let mut stream = connect(endpoint, &proxy.dial).await?;
+    let (outcome, early) = match grant.protocol {
+        Protocol::Vnc => {
+            let (outcome, early) = greet::target(&mut stream, &target.vnc_security).await?;
+            (Some(outcome), early)
+        }
+        Protocol::Serial | Protocol::Spice | Protocol::Mks => (None, Vec::new()),
+    };
+    let plan = plan(proxy, &grant, &key).await?;
+    if gone() {
+        // The target was greeted for nobody; a polite end spares its log an error.
+        let _ = stream.shutdown().await;
+        return Err(Refusal::ViewerGone);
+    }
+    held.confirm().await?;
+    if viewers == crate::config::Viewers::Steal {
+        seat.take_over();
+    }
+    Ok(Entered { seat, stop, target: stream, outcome, early, plan })
+}
+
+/// The target as it is now, if it still is what the grant was made for (CVE-2013-0335: a token of a deleted
+/// server opened the next one on its port).
+fn current_target(proxy: &Proxy, grant: &Grant) -> Result<Target, Refusal> {
+    let entry = proxy.inventory.find(&grant.target).ok_or(Refusal::Changed(grant.protocol))?;
+    let same = entry.generation == grant.generation && entry.target.project == grant.project;
+    if same && entry.target.console_ready() {
+        Ok(entry.target.clone())
+    } else {
+        Err(Refusal::Changed(grant.protocol))
+    }
+}
+
+/// Decides the session once, before the 101.
+async fn plan(proxy: &Proxy, grant: &Grant, key: &TokenKey) -> Result<Plan, Refusal> {
+    let settings = &proxy.settings;
+    let mut longest = settings.max_session;
+    if proxy.enforce_expiry {
+        let remaining = proxy.store.peek(key.clone()).await?.ok_or(Refusal::Unknown)?.remaining;
+        longest = Some(longest.map_or(remaining, |set| set.min(remaining)));
+    }
+    Ok(Plan {
+        whole_characters: grant.protocol == Protocol::Serial,
+        ping: settings.ping,
+        idle: settings.idle_timeout,
+        longest,
+    })
+}

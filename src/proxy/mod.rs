@@ -1,0 +1,261 @@
+//! The proxy, as a story: admit -> enter (claim, check, connect, greet, confirm) -> 101 -> relay -> account.
+//!
+//! A page load, a HEAD, a foreign Origin or a console that is down never spends a token.
+
+mod gate;
+mod greet;
+mod refusal;
+mod sessions;
+mod upgrade;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use tracing::{Instrument, debug, info, info_span};
+
+use crate::config::{self, Config};
+use crate::ids::RequestId;
+use crate::limits::Cap;
+use crate::net::stream::ViewerStream;
+use crate::net::workers::Load;
+use crate::relay::{Channel, End, Pump, run};
+use crate::targets::{DialPolicy, Inventory};
+use crate::tokens::{Fingerprinter, Store, Token};
+use crate::ws::{self, Offer, check_request};
+
+use gate::{Entered, enter};
+use refusal::Refusal;
+use sessions::Admission;
+use upgrade::Origin;
+
+pub use sessions::{Session, Sessions};
+
+/// How long hyper may take to hand over the connection after the 101.
+const HAND_OVER: Duration = Duration::from_secs(10);
+
+/// Where a request came in.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The other end of the socket.
+    pub peer: SocketAddr,
+    /// The connection's weight on its worker; a session keeps it.
+    pub load: Arc<Load>,
+}
+
+/// Everything a session needs, shared by all of them.
+#[derive(Debug)]
+pub struct Proxy {
+    settings: config::Proxy,
+    enforce_expiry: bool,
+    origins: BTreeSet<String>,
+    store: Arc<dyn Store>,
+    inventory: Arc<Inventory>,
+    dial: DialPolicy,
+    sessions: Arc<Sessions>,
+    unauthenticated: Cap,
+    fingerprints: Arc<Fingerprinter>,
+}
+
+/// One viewer's try, from the request on.
+struct Attempt {
+    id: RequestId,
+    offer: Offer,
+    browser: bool,
+    serial_page: bool,
+    token: Option<Token>,
+    source: IpAddr,
+    on_upgrade: OnUpgrade,
+    /// Held to the end of the session.
+    _load: Arc<Load>,
+}
+
+impl Proxy {
+    /// A proxy over the shared parts. `unauthenticated` counts connections that have no session.
+    pub fn new(
+        config: &Config,
+        store: Arc<dyn Store>,
+        inventory: Arc<Inventory>,
+        dial: DialPolicy,
+        unauthenticated: Cap,
+        fingerprints: Arc<Fingerprinter>,
+    ) -> Self {
+        let mut origins = config.proxy.allowed_origins.clone();
+        origins.insert(config.proxy.public_origin());
+        Self {
+            settings: config.proxy.clone(),
+            enforce_expiry: config.tokens.enforce,
+            origins,
+            store,
+            inventory,
+            dial,
+            sessions: Sessions::new(&config.limits),
+            unauthenticated,
+            fingerprints,
+        }
+    }
+
+    /// The live sessions.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    /// Answers a request that asks for a WebSocket: the 101, or a refusal.
+    pub async fn upgrade<B>(self: &Arc<Self>, mut request: Request<B>, connection: &Connection) -> Response<Full<Bytes>> {
+        let id = RequestId::random();
+        let source = upgrade::source(connection.peer, request.headers(), &self.settings.trusted_proxies);
+        let offer = match check_request(&request) {
+            Ok(offer) => offer,
+            Err(error) => {
+                info!(request = %id, %source, cause = "malformed", %error, "refused");
+                return upgrade::malformed(error);
+            }
+        };
+        let origin = upgrade::origin(request.headers(), &self.origins);
+        if origin == Origin::Foreign {
+            info!(request = %id, %source, cause = "origin", "refused");
+            return upgrade::refused(http::StatusCode::FORBIDDEN);
+        }
+        let attempt = Attempt {
+            id,
+            offer,
+            browser: origin == Origin::Allowed,
+            serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
+            token: upgrade::token(request.uri(), request.headers()),
+            source,
+            on_upgrade: hyper::upgrade::on(&mut request),
+            _load: Arc::clone(&connection.load),
+        };
+        let admitted = self.sessions.admit(source).map_err(|full| Refusal::Full(full, None));
+        // From here on in a task of its own: hyper drops this future when the viewer hangs up, and a claim
+        // must be settled all the same.
+        let (answer, answered) = oneshot::channel();
+        let span = info_span!("session", request = %id, %source);
+        tokio::spawn(Arc::clone(self).attend(attempt, admitted, answer).instrument(span));
+        answered.await.unwrap_or_else(|_| upgrade::refused(http::StatusCode::INTERNAL_SERVER_ERROR))
+    }
+
+    /// One viewer from admission to its end.
+    async fn attend(
+        self: Arc<Self>,
+        mut attempt: Attempt,
+        admitted: Result<Admission, Refusal>,
+        mut answer: oneshot::Sender<Response<Full<Bytes>>>,
+    ) {
+        // Boxed: the set-up's state is large and must not weigh on the idle session after it.
+        let entered = match admitted {
+            Ok(admission) => Box::pin(self.enter(&mut attempt, admission, &mut answer)).await,
+            Err(refusal) => Err(refusal),
+        };
+        match entered {
+            Ok(entered) => {
+                if answer.send(upgrade::switching(&attempt.offer)).is_err() {
+                    return account(&entered, Instant::now(), &End::ViewerGone);
+                }
+                self.converse(attempt, entered).await;
+            }
+            Err(refusal) => Box::pin(self.refuse(attempt, refusal, answer)).await,
+        }
+    }
+
+    async fn enter(
+        &self,
+        attempt: &mut Attempt,
+        admission: Admission,
+        answer: &mut oneshot::Sender<Response<Full<Bytes>>>,
+    ) -> Result<Entered, Refusal> {
+        let token = attempt.token.take().ok_or(Refusal::Unknown)?;
+        let key = token.key();
+        debug!(token = self.fingerprints.fingerprint(&key), "token presented");
+        let gone = oneshot_closed(answer);
+        tokio::select! {
+            biased;
+            () = gone => Err(Refusal::ViewerGone),
+            entered = enter(self, admission, key) => entered,
+        }
+    }
+
+    /// Turns a viewer away: a status for tools, the reason inside the console for browsers.
+    async fn refuse(
+        &self,
+        attempt: Attempt,
+        refusal: Refusal,
+        answer: oneshot::Sender<Response<Full<Bytes>>>,
+    ) {
+        info!(cause = refusal.cause(), detail = %refusal, "refused");
+        // A painted refusal is an unauthenticated connection like any other, and bounded with them.
+        let permit = if attempt.browser { self.unauthenticated.acquire() } else { None };
+        if permit.is_none() {
+            let _ = answer.send(upgrade::refused(refusal.status()));
+            return;
+        }
+        if answer.send(upgrade::switching(&attempt.offer)).is_ok()
+            && let Some((stream, early)) = take_stream(attempt.on_upgrade).await
+        {
+            refusal.show(Channel::new(stream, early, true), attempt.serial_page).await;
+        }
+    }
+
+    /// The session itself.
+    async fn converse(&self, attempt: Attempt, mut entered: Entered) {
+        let begun = Instant::now();
+        let grant = Arc::clone(&entered.seat.session.grant);
+        info!(
+            session = %entered.seat.session.id, grant = %grant.id, target = %grant.target,
+            protocol = %grant.protocol, project = %grant.project, user = %grant.user, "opened"
+        );
+        let Some((stream, early)) = take_stream(attempt.on_upgrade).await else {
+            return account(&entered, begun, &End::ViewerGone);
+        };
+        let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
+        if let Some(outcome) = entered.outcome.take() {
+            let early = std::mem::take(&mut entered.early);
+            match Box::pin(greet::viewer(&mut viewer, &mut entered.target, (outcome, early))).await {
+                Ok(early) => entered.early = early,
+                Err(end) => {
+                    account(&entered, begun, &end);
+                    let (code, reason) = end.close();
+                    return Box::pin(viewer.close(code, &reason)).await;
+                }
+            }
+        }
+        let (stream, early_viewer, decoder) = viewer.into_parts();
+        let Entered { seat, stop, target, early, plan, .. } = entered;
+        let counters = Arc::clone(&seat.session.counters);
+        let pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
+        let end = run(pump, stop).await;
+        account_session(&seat.session, begun, &end);
+    }
+}
+
+/// Resolves when nobody waits for the answer any more.
+async fn oneshot_closed(answer: &mut oneshot::Sender<Response<Full<Bytes>>>) {
+    answer.closed().await;
+}
+
+/// The connection, and what hyper had read beyond the request.
+async fn take_stream(on_upgrade: OnUpgrade) -> Option<(ViewerStream, Vec<u8>)> {
+    let upgraded = timeout(HAND_OVER, on_upgrade).await.ok()?.ok()?;
+    let parts = upgraded.downcast::<TokioIo<ViewerStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+}
+
+fn account(entered: &Entered, begun: Instant, end: &End) {
+    account_session(&entered.seat.session, begun, end);
+}
+
+/// The one line every session ends with.
+fn account_session(session: &Session, begun: Instant, end: &End) {
+    let down = session.counters.down.load(Ordering::Relaxed);
+    let up = session.counters.up.load(Ordering::Relaxed);
+    info!(session = %session.id, cause = %end, seconds = begun.elapsed().as_secs(), down, up, "closed");
+}

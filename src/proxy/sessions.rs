@@ -1,0 +1,265 @@
+//! Live sessions of this process: who is on which console, and the permits that bound them.
+
+use std::collections::hash_map::RandomState;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::config::{Limits, Viewers};
+use crate::ids::{ProjectId, Protocol, TargetId};
+use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
+use crate::relay::{Counters, End, Stop, StopHandle, stop_pair};
+use crate::tokens::Grant;
+
+/// One console of one server.
+type Console = (TargetId, Protocol);
+
+/// A live session, as others see it.
+#[derive(Debug)]
+pub struct Session {
+    /// Names the session in logs. Not a capability.
+    pub id: Uuid,
+    /// What it was opened with.
+    pub grant: Arc<Grant>,
+    /// The viewer's address.
+    pub source: IpAddr,
+    /// Payload bytes so far.
+    pub counters: Arc<Counters>,
+    stop: StopHandle,
+}
+
+impl Session {
+    /// Asks it to end.
+    pub fn stop(&self, cause: End) {
+        self.stop.stop(cause);
+    }
+}
+
+/// Why there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// All sessions of this process are taken.
+    Process,
+    /// Too many from one address.
+    Source,
+    /// Too many on one console.
+    Target,
+    /// Too many in one project.
+    Project,
+    /// The console takes one viewer, and has one.
+    InUse,
+}
+
+/// The registry.
+#[derive(Debug)]
+pub struct Sessions {
+    consoles: DashMap<Console, Vec<Arc<Session>>, RandomState>,
+    all: Cap,
+    sources: KeyedCap<IpAddr>,
+    projects: KeyedCap<ProjectId>,
+    per_target: usize,
+    empty: Notify,
+}
+
+/// Room for one session in the process and from its source; held from before the claim to the end.
+#[derive(Debug)]
+pub(super) struct Admission {
+    sessions: Arc<Sessions>,
+    all: Option<CapPermit>,
+    _source: KeyedPermit<IpAddr>,
+    pub(super) source: IpAddr,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        drop(self.all.take());
+        if self.sessions.count() == 0 {
+            self.sessions.empty.notify_waiters();
+        }
+    }
+}
+
+/// A session's place on its console; leaving is dropping it.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) session: Arc<Session>,
+    admission: Admission,
+    _project: KeyedPermit<ProjectId>,
+}
+
+impl Sessions {
+    /// An empty registry.
+    pub fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            consoles: DashMap::with_hasher(RandomState::new()),
+            all: Cap::new(limits.sessions),
+            sources: KeyedCap::new(limits.sessions_per_source),
+            projects: KeyedCap::new(limits.sessions_per_project),
+            per_target: limits.sessions_per_target,
+            empty: Notify::new(),
+        })
+    }
+
+    /// Admitted viewers: live sessions and those being set up.
+    pub fn count(&self) -> usize {
+        self.all.used()
+    }
+
+    /// The global and source limits, before anything is claimed.
+    pub(super) fn admit(self: &Arc<Self>, source: IpAddr) -> Result<Admission, Full> {
+        let all = self.all.acquire().ok_or(Full::Process)?;
+        let from = self.sources.acquire(&source).ok_or(Full::Source)?;
+        Ok(Admission { sessions: Arc::clone(self), all: Some(all), _source: from, source })
+    }
+
+    /// The target and project limits and the console's own rule. Atomic per console: of two viewers who come
+    /// at once to a console for one, one gets in.
+    pub(super) fn seat(
+        self: &Arc<Self>,
+        admission: Admission,
+        grant: Arc<Grant>,
+        viewers: Viewers,
+    ) -> Result<(Seat, Stop), Full> {
+        let project = self.projects.acquire(&grant.project).ok_or(Full::Project)?;
+        let (handle, stop) = stop_pair();
+        let session = Arc::new(Session {
+            id: Uuid::new_v4(),
+            source: admission.source,
+            counters: Arc::default(),
+            stop: handle,
+            grant,
+        });
+        let mut present = self.consoles.entry(console(&session.grant)).or_default();
+        if viewers == Viewers::Deny && !present.is_empty() {
+            return Err(Full::InUse);
+        }
+        // A thief takes the place of those it will end.
+        if viewers == Viewers::Share && self.per_target != 0 && present.len() >= self.per_target {
+            return Err(Full::Target);
+        }
+        present.push(Arc::clone(&session));
+        drop(present);
+        Ok((Seat { session, admission, _project: project }, stop))
+    }
+
+    /// Ends every session.
+    pub fn stop_all(&self, cause: &End) {
+        for console in &self.consoles {
+            for session in console.value() {
+                session.stop(cause.clone());
+            }
+        }
+    }
+
+    /// Waits until no viewer is left.
+    pub async fn drained(&self) {
+        loop {
+            let notified = self.empty.notified();
+            if self.count() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+impl Seat {
+    /// Ends the other sessions on this console.
+    pub(super) fn take_over(&self) {
+        if let Some(present) = self.admission.sessions.consoles.get(&console(&self.session.grant)) {
+            for other in present.iter().filter(|other| other.id != self.session.id) {
+                other.stop(End::TakenOver);
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let key = console(&self.session.grant);
+        if let Some(mut present) = self.admission.sessions.consoles.get_mut(&key) {
+            present.retain(|other| other.id != self.session.id);
+        }
+        self.admission.sessions.consoles.remove_if(&key, |_, present| present.is_empty());
+    }
+}
+
+fn console(grant: &Grant) -> Console {
+    (grant.target.clone(), grant.protocol)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use crate::ids::{Generation, GrantId, RequestId};
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+        let mut limits = Limits {
+            sessions: 0,
+            sessions_per_target: 0,
+            sessions_per_project: 0,
+            sessions_per_source: 0,
+            unauthenticated: 0,
+            issue_per_second: 0,
+            outstanding_per_target: 0,
+        };
+        change(&mut limits);
+        limits
+    }
+
+    fn grant(target: &str, project: &str) -> Arc<Grant> {
+        Arc::new(Grant {
+            id: GrantId(Uuid::new_v4()),
+            request: RequestId::random(),
+            target: target.into(),
+            generation: Generation(1),
+            protocol: Protocol::Vnc,
+            project: project.into(),
+            user: "user".into(),
+        })
+    }
+
+    fn sit(sessions: &Arc<Sessions>, target: &str, viewers: Viewers) -> Result<(Seat, Stop), Full> {
+        sessions.seat(sessions.admit(HERE)?, grant(target, "p"), viewers)
+    }
+
+    #[test]
+    fn every_limit_is_its_own_and_seats_are_given_back() {
+        let cases: [(Limits, Full, &str); 4] = [
+            (limits(|l| l.sessions = 1), Full::Process, "b"),
+            (limits(|l| l.sessions_per_source = 1), Full::Source, "b"),
+            (limits(|l| l.sessions_per_target = 1), Full::Target, "a"),
+            (limits(|l| l.sessions_per_project = 1), Full::Project, "b"),
+        ];
+        for (limits, full, second) in cases {
+            let sessions = Sessions::new(&limits);
+            let first = sit(&sessions, "a", Viewers::Share).unwrap();
+            assert_eq!(sit(&sessions, second, Viewers::Share).unwrap_err(), full);
+            drop(first);
+            assert!(sit(&sessions, second, Viewers::Share).is_ok());
+            assert_eq!((sessions.count(), sessions.consoles.len()), (0, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn deny_keeps_the_first_and_steal_ends_it() {
+        let sessions = Sessions::new(&limits(|_| {}));
+        let (first, mut stopped) = sit(&sessions, "a", Viewers::Deny).unwrap();
+        assert_eq!(sit(&sessions, "a", Viewers::Deny).unwrap_err(), Full::InUse);
+        let (second, mut not_stopped) = sit(&sessions, "a", Viewers::Steal).unwrap();
+        second.take_over();
+        assert_eq!(std::future::poll_fn(|cx| stopped.poll_cause(cx)).await, End::TakenOver);
+        sessions.stop_all(&End::Drain);
+        assert_eq!(std::future::poll_fn(|cx| not_stopped.poll_cause(cx)).await, End::Drain);
+        drop((first, second));
+        sessions.drained().await;
+    }
+}

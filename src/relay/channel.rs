@@ -1,0 +1,99 @@
+//! A viewer's WebSocket as payload and frames, for the moments before and instead of the pump: handshakes
+//! and refusals. Not for bulk.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::ws::{Close, CloseCode, Decoder, HEADER_ROOM, Kind, control_frame, put_header};
+
+use super::end::End;
+
+/// Read at a time: handshake messages and key strokes are small.
+const READ: usize = 4096;
+
+/// How long a write may take before the viewer counts as gone.
+const WRITE: Duration = Duration::from_secs(10);
+
+/// How long the viewer's half of the closing handshake is waited for.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// The viewer's stream with its decoder.
+#[derive(Debug)]
+pub struct Channel<V> {
+    stream: V,
+    decoder: Decoder,
+    early: Vec<u8>,
+}
+
+impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
+    /// A channel over `stream`; `early` was read before and comes first.
+    pub fn new(stream: V, early: Vec<u8>, accepts_text: bool) -> Self {
+        Self { stream, decoder: Decoder::new(accepts_text), early }
+    }
+
+    /// Waits for the viewer's next bytes and appends their payload, which may be none (a control frame).
+    /// Cancel-safe: nothing is read unless it is also appended.
+    pub async fn receive(&mut self, payload: &mut Vec<u8>) -> Result<(), End> {
+        let mut buffer = [0; READ];
+        let mut early = std::mem::take(&mut self.early);
+        let bytes = if early.is_empty() {
+            match self.stream.read(&mut buffer).await {
+                Ok(count) if count > 0 => &mut buffer[..count],
+                _ => return Err(End::ViewerGone),
+            }
+        } else {
+            &mut early[..]
+        };
+        let decoded = self.decoder.decode(bytes);
+        payload.extend_from_slice(&bytes[decoded.payload]);
+        match decoded.stop {
+            None => {}
+            Some(Ok(_close)) => return Err(End::ViewerClosed),
+            Some(Err(error)) => return Err(End::Protocol(error)),
+        }
+        match self.decoder.take_ping() {
+            Some(ping) => self.write(&control_frame(Kind::Pong, &ping)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends `payload` as one binary frame.
+    pub async fn send(&mut self, payload: &[u8]) -> Result<(), End> {
+        let mut frame = vec![0; HEADER_ROOM];
+        frame.extend_from_slice(payload);
+        let at = put_header(&mut frame, HEADER_ROOM, payload.len());
+        self.write(&frame[at..]).await
+    }
+
+    async fn write(&mut self, frame: &[u8]) -> Result<(), End> {
+        let write = async {
+            self.stream.write_all(frame).await?;
+            self.stream.flush().await
+        };
+        timeout(WRITE, write).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())).map_err(|_| End::ViewerGone)
+    }
+
+    /// Says goodbye, waits a little for the viewer's, and hangs up.
+    pub async fn close(mut self, code: CloseCode, reason: &str) {
+        let frame = control_frame(Kind::Close, &Close::payload(code, reason));
+        if self.write(&frame).await.is_ok() {
+            let mut ignored = Vec::new();
+            let goodbye = async {
+                while self.receive(&mut ignored).await.is_ok() {
+                    ignored.clear();
+                }
+            };
+            // Whether it came or not, the connection ends here.
+            let _ = timeout(CLOSE, goodbye).await;
+        }
+        let _ = timeout(CLOSE, self.stream.shutdown()).await;
+    }
+
+    /// The parts for the pump: the stream and the decoder, which may stand inside a frame.
+    pub fn into_parts(self) -> (V, Vec<u8>, Decoder) {
+        (self.stream, self.early, self.decoder)
+    }
+}
