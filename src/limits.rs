@@ -4,8 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
+use dashmap::{DashMap, Entry};
 
 /// So many at once; 0 means no cap.
 #[derive(Clone, Debug)]

@@ -48,6 +48,16 @@ impl Target {
         }
     }
 
+    /// Whether its consoles may be opened in its present state. A stopped vm has none; a stopped bare-metal
+    /// server keeps its own: watching it power on is what it is for.
+    pub fn console_ready(&self) -> bool {
+        match self.state {
+            State::Active => true,
+            State::Stopped => self.kind == Kind::Baremetal,
+            State::Building | State::Deleting | State::Migrating => false,
+        }
+    }
+
     /// What a second viewer of `protocol` does.
     pub fn viewers(&self, protocol: Protocol) -> Viewers {
         match protocol {

@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
-
-use crate::config::Target;
+use crate::config::{Target, Viewers};
 use crate::ids::Protocol;
 use crate::net::stream::TargetStream;
 use crate::relay::{Plan, Stop};
@@ -44,9 +42,7 @@ impl Held {
     async fn claim(store: &Arc<dyn Store>, key: TokenKey) -> Result<Self, Refusal> {
         let nonce = Nonce::random();
         match store.claim(key.clone(), nonce).await? {
-            Claim::Won(grant) => {
-                Ok(Self { store: Arc::clone(store), key, nonce, grant, settled: false })
-            }
+            Claim::Won(grant) => Ok(Self { store: Arc::clone(store), key, nonce, grant, settled: false }),
             Claim::Busy(protocol) => Err(Refusal::Busy(protocol)),
             Claim::Spent(protocol) => Err(Refusal::Spent(protocol)),
             Claim::Unknown => Err(Refusal::Unknown),
@@ -73,21 +69,18 @@ impl Drop for Held {
     }
 }
 
-/// Claims, checks, connects, greets and confirms. `gone` is true once the viewer has hung up: then the token
-/// is not spent.
-pub(super) async fn enter(
-    proxy: &Proxy,
-    admission: Admission,
-    key: TokenKey,
-    gone: impl Fn() -> bool,
-) -> Result<Entered, Refusal> {
+/// Claims, checks, connects, greets and confirms. Dropped when the viewer hangs up, at any await: then the
+/// token is given back.
+pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) -> Result<Entered, Refusal> {
     let held = Held::claim(&proxy.store, key.clone()).await?;
     let grant = Arc::clone(&held.grant);
     let target = current_target(proxy, &grant)?;
     let viewers = target.viewers(grant.protocol);
     let seated = proxy.sessions.seat(admission, Arc::clone(&grant), viewers);
     let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
-    let Some(endpoint) = target.endpoint(grant.protocol) else { return Err(Refusal::Changed(grant.protocol)) };
+    let Some(endpoint) = target.endpoint(grant.protocol) else {
+        return Err(Refusal::Changed(grant.protocol));
+    };
     let mut stream = connect(endpoint, &proxy.dial).await?;
     let (outcome, early) = match grant.protocol {
         Protocol::Vnc => {
@@ -97,13 +90,8 @@ pub(super) async fn enter(
         Protocol::Serial | Protocol::Spice | Protocol::Mks => (None, Vec::new()),
     };
     let plan = plan(proxy, &grant, &key).await?;
-    if gone() {
-        // The target was greeted for nobody; a polite end spares its log an error.
-        let _ = stream.shutdown().await;
-        return Err(Refusal::ViewerGone);
-    }
     held.confirm().await?;
-    if viewers == crate::config::Viewers::Steal {
+    if viewers == Viewers::Steal {
         seat.take_over();
     }
     Ok(Entered { seat, stop, target: stream, outcome, early, plan })

@@ -9,7 +9,7 @@ mod sessions;
 mod upgrade;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::net::workers::Load;
 use crate::relay::{Channel, End, Pump, run};
 use crate::targets::{DialPolicy, Inventory};
 use crate::tokens::{Fingerprinter, Store, Token};
-use crate::ws::{self, Offer, check_request};
+use crate::ws::{Offer, check_request};
 
 use gate::{Entered, enter};
 use refusal::Refusal;
@@ -68,12 +68,10 @@ pub struct Proxy {
 
 /// One viewer's try, from the request on.
 struct Attempt {
-    id: RequestId,
     offer: Offer,
     browser: bool,
     serial_page: bool,
     token: Option<Token>,
-    source: IpAddr,
     on_upgrade: OnUpgrade,
     /// Held to the end of the session.
     _load: Arc<Load>,
@@ -109,8 +107,23 @@ impl Proxy {
         &self.sessions
     }
 
+    /// Waits until no viewer is left.
+    pub async fn drained(&self) {
+        loop {
+            let emptied = self.sessions.emptied();
+            if self.sessions.count() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
     /// Answers a request that asks for a WebSocket: the 101, or a refusal.
-    pub async fn upgrade<B>(self: &Arc<Self>, mut request: Request<B>, connection: &Connection) -> Response<Full<Bytes>> {
+    pub async fn upgrade<B>(
+        self: &Arc<Self>,
+        mut request: Request<B>,
+        connection: &Connection,
+    ) -> Response<Full<Bytes>> {
         let id = RequestId::random();
         let source = upgrade::source(connection.peer, request.headers(), &self.settings.trusted_proxies);
         let offer = match check_request(&request) {
@@ -126,12 +139,10 @@ impl Proxy {
             return upgrade::refused(http::StatusCode::FORBIDDEN);
         }
         let attempt = Attempt {
-            id,
             offer,
             browser: origin == Origin::Allowed,
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
             token: upgrade::token(request.uri(), request.headers()),
-            source,
             on_upgrade: hyper::upgrade::on(&mut request),
             _load: Arc::clone(&connection.load),
         };
@@ -159,7 +170,7 @@ impl Proxy {
         match entered {
             Ok(entered) => {
                 if answer.send(upgrade::switching(&attempt.offer)).is_err() {
-                    return account(&entered, Instant::now(), &End::ViewerGone);
+                    return account(&entered.seat.session, Instant::now(), &End::ViewerGone);
                 }
                 self.converse(attempt, entered).await;
             }
@@ -176,10 +187,9 @@ impl Proxy {
         let token = attempt.token.take().ok_or(Refusal::Unknown)?;
         let key = token.key();
         debug!(token = self.fingerprints.fingerprint(&key), "token presented");
-        let gone = oneshot_closed(answer);
         tokio::select! {
             biased;
-            () = gone => Err(Refusal::ViewerGone),
+            () = answer.closed() => Err(Refusal::ViewerGone),
             entered = enter(self, admission, key) => entered,
         }
     }
@@ -214,7 +224,7 @@ impl Proxy {
             protocol = %grant.protocol, project = %grant.project, user = %grant.user, "opened"
         );
         let Some((stream, early)) = take_stream(attempt.on_upgrade).await else {
-            return account(&entered, begun, &End::ViewerGone);
+            return account(&entered.seat.session, begun, &End::ViewerGone);
         };
         let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
         if let Some(outcome) = entered.outcome.take() {
@@ -222,7 +232,7 @@ impl Proxy {
             match Box::pin(greet::viewer(&mut viewer, &mut entered.target, (outcome, early))).await {
                 Ok(early) => entered.early = early,
                 Err(end) => {
-                    account(&entered, begun, &end);
+                    account(&entered.seat.session, begun, &end);
                     let (code, reason) = end.close();
                     return Box::pin(viewer.close(code, &reason)).await;
                 }
@@ -233,13 +243,8 @@ impl Proxy {
         let counters = Arc::clone(&seat.session.counters);
         let pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
         let end = run(pump, stop).await;
-        account_session(&seat.session, begun, &end);
+        account(&seat.session, begun, &end);
     }
-}
-
-/// Resolves when nobody waits for the answer any more.
-async fn oneshot_closed(answer: &mut oneshot::Sender<Response<Full<Bytes>>>) {
-    answer.closed().await;
 }
 
 /// The connection, and what hyper had read beyond the request.
@@ -249,12 +254,8 @@ async fn take_stream(on_upgrade: OnUpgrade) -> Option<(ViewerStream, Vec<u8>)> {
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
-fn account(entered: &Entered, begun: Instant, end: &End) {
-    account_session(&entered.seat.session, begun, end);
-}
-
 /// The one line every session ends with.
-fn account_session(session: &Session, begun: Instant, end: &End) {
+fn account(session: &Session, begun: Instant, end: &End) {
     let down = session.counters.down.load(Ordering::Relaxed);
     let up = session.counters.up.load(Ordering::Relaxed);
     info!(session = %session.id, cause = %end, seconds = begun.elapsed().as_secs(), down, up, "closed");

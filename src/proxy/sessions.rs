@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
 use crate::config::{Limits, Viewers};
@@ -154,15 +155,9 @@ impl Sessions {
         }
     }
 
-    /// Waits until no viewer is left.
-    pub async fn drained(&self) {
-        loop {
-            let notified = self.empty.notified();
-            if self.count() == 0 {
-                return;
-            }
-            notified.await;
-        }
+    /// Resolves when the last viewer has left; check [`Sessions::count`] after making it.
+    pub(super) fn emptied(&self) -> Notified<'_> {
+        self.empty.notified()
     }
 }
 
@@ -259,7 +254,9 @@ mod tests {
         assert_eq!(std::future::poll_fn(|cx| stopped.poll_cause(cx)).await, End::TakenOver);
         sessions.stop_all(&End::Drain);
         assert_eq!(std::future::poll_fn(|cx| not_stopped.poll_cause(cx)).await, End::Drain);
+        let emptied = sessions.emptied();
         drop((first, second));
-        sessions.drained().await;
+        emptied.await;
+        assert_eq!(sessions.count(), 0);
     }
 }

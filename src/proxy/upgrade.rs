@@ -45,7 +45,8 @@ pub(super) fn token(uri: &Uri, headers: &HeaderMap) -> Option<Token> {
     let from_query = || query_value(uri, "token").and_then(|value| Token::parse(&value).ok());
     let from_cookie = || {
         let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut pairs =
+            cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let (_, value) = pairs.find(|(name, _)| *name == "token")?;
         Token::parse(value.trim_matches('"')).ok()
     };
@@ -158,7 +159,8 @@ mod tests {
 
     #[test]
     fn origins_are_compared_whole() {
-        let allowed = BTreeSet::from(["https://console.example".to_owned(), "http://127.0.0.1:6080".to_owned()]);
+        let allowed =
+            BTreeSet::from(["https://console.example".to_owned(), "http://127.0.0.1:6080".to_owned()]);
         let judge = |value: &str| origin(&headers(&[("origin", value)]), &allowed);
         assert_eq!(origin(&HeaderMap::new(), &allowed), Origin::Absent);
         assert_eq!(judge("https://console.example"), Origin::Allowed);
@@ -188,7 +190,10 @@ mod tests {
         assert_eq!(from("203.0.113.9:1", &lie), "203.0.113.9");
         assert_eq!(from("10.0.0.1:1", &lie), "192.0.2.7");
         assert_eq!(from("[::ffff:10.0.0.1]:1", &[("x-forwarded-for", "192.0.2.7, 10.0.0.1")]), "192.0.2.7");
-        assert_eq!(from("10.0.0.1:1", &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")]), "2.2.2.2");
+        assert_eq!(
+            from("10.0.0.1:1", &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")]),
+            "2.2.2.2"
+        );
         assert_eq!(from("10.0.0.1:1", &[("x-forwarded-for", "garbage")]), "10.0.0.1");
         assert_eq!(from("10.0.0.1:1", &[]), "10.0.0.1");
     }

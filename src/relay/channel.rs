@@ -73,7 +73,10 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
             self.stream.write_all(frame).await?;
             self.stream.flush().await
         };
-        timeout(WRITE, write).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())).map_err(|_| End::ViewerGone)
+        timeout(WRITE, write)
+            .await
+            .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|_| End::ViewerGone)
     }
 
     /// Says goodbye, waits a little for the viewer's, and hangs up.

@@ -108,7 +108,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 
 /// Keeps grants under hashed tokens. Every call is one atomic step; the store's own clock decides expiry,
 /// strictly: at the very instant of expiry a token is gone.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Keeps `grant` for `ttl`.
     fn create(&self, key: TokenKey, grant: Grant, ttl: Duration) -> StoreFuture<'_, ()>;
     /// Takes the token for [`LEASE`]: one winner among any number of callers. A claim whose lease ran out is
