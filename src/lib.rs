@@ -12,3 +12,4 @@ pub mod clock;
 pub mod config;
 pub mod ids;
 pub mod rfb;
+pub mod serial;
