@@ -8,7 +8,9 @@
 //!
 //! Layers point down and never beside; `tests/tidy.rs` holds them, `ARCHITECTURE.md` explains them.
 
+pub mod certs;
 pub mod clock;
 pub mod config;
 pub mod ids;
+pub mod net;
 pub mod targets;
