@@ -8,6 +8,7 @@
 //!
 //! Layers point down and never beside; `tests/tidy.rs` holds them, `ARCHITECTURE.md` explains them.
 
+pub mod certs;
 pub mod cli;
 pub mod clock;
 pub mod config;

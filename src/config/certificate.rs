@@ -5,7 +5,7 @@ use rustls_pki_types::CertificateDer;
 /// The organisation in the subject (and issuer) of every development certificate.
 pub const DEVELOPMENT_ORGANIZATION: &str = "consolegate development";
 
-/// X.509's attribute type `id-at-organizationName` (2.5.4.10, RFC 5280 appendix A.1), then the tag UTF8String.
+/// X.509's attribute `id-at-organizationName` (2.5.4.10, RFC 5280 appendix A.1), then the tag UTF8String.
 const ORGANIZATION: [u8; 6] = [0x06, 0x03, 0x55, 0x04, 0x0a, 0x0c];
 
 /// Whether the certificate, or its issuer, says that it was made for development.

@@ -1,4 +1,4 @@
-//! The settings as users write them: each is read, checked and given its default, in the order of the example.
+//! The settings as users write them: each read, checked and given its default, in the order of the example.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -28,8 +28,10 @@ const LONGEST_TTL: Duration = Duration::from_secs(86_400);
 pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config {
     let section = root.section("listen");
     let (listen, allow_plain) = listen(&section);
-    let tls = tls(root.section("tls"), &listen);
-    if section.clean() && tls.is_none() && !allow_plain {
+    let tls_section = root.section("tls");
+    let encrypted = tls_section.present();
+    let tls = tls(tls_section, &listen);
+    if section.clean() && !encrypted && !allow_plain {
         refuse_exposed_plain(&section, &listen);
     }
     section.finish();
@@ -37,7 +39,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
     let mut generated = GeneratedCredentials::default();
     let admin = admin(root.section("admin"), &listen, &mut generated);
     let dialects = api(root.section("api"));
-    let proxy = proxy(root.section("proxy"), &listen, tls.is_some());
+    let proxy = proxy(root.section("proxy"), &listen, encrypted);
     let tokens = tokens(root.section("tokens"));
     let limits = limits(root.section("limits"));
     let urls = urls(root.section("urls"));
@@ -181,9 +183,9 @@ fn api(section: Section<'_>) -> BTreeSet<Dialect> {
     dialects.map_or_else(|| BTreeSet::from([Dialect::Openstack]), |list| list.into_iter().collect())
 }
 
-fn proxy(section: Section<'_>, listen: &Listen, tls: bool) -> Proxy {
+fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
     let public_url = section.text("public_url", units::public_url);
-    if let Some(url) = public_url.as_deref().filter(|url| tls && url.starts_with("http:")) {
+    if let Some(url) = public_url.as_deref().filter(|url| encrypted && url.starts_with("http:")) {
         let message =
             format!("begins with http: but [tls] is set; write {}", url.replacen("http", "https", 1));
         section.problem("public_url", message);
@@ -195,7 +197,7 @@ fn proxy(section: Section<'_>, listen: &Listen, tls: bool) -> Proxy {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let off = |key| section.text(key, units::duration_or_off);
     let proxy = Proxy {
-        public_url: public_url.unwrap_or_else(|| default_public_url(listen.proxy, tls)),
+        public_url: public_url.unwrap_or_else(|| default_public_url(listen.proxy, encrypted)),
         allowed_origins: section.texts("allowed_origins", units::origin).into_iter().flatten().collect(),
         frame_ancestors: section.texts("frame_ancestors", units::frame_ancestor).unwrap_or_default(),
         trusted_proxies: section.texts("trusted_proxies", units::ip).unwrap_or_default(),
@@ -217,7 +219,7 @@ pub(super) fn default_public_url(address: SocketAddr, tls: bool) -> String {
 }
 
 fn tokens(section: Section<'_>) -> Tokens {
-    let store = section.text("store", |text| match text {
+    section.text("store", |text| match text {
         "memory" => Ok(()),
         redis if redis.starts_with("redis") => Err(Fault::Later("a Redis store".to_owned())),
         _ => Err(Fault::expected("\"memory\"")),
@@ -230,14 +232,12 @@ fn tokens(section: Section<'_>) -> Tokens {
         enforce: section.flag("enforce").unwrap_or(false),
     };
     section.later("resume_grace");
-    if store.is_some() || section.clean() {
-        if tokens.ttl > tokens.max_ttl && section.clean() {
-            let max = humantime::format_duration(tokens.max_ttl);
-            section.problem("ttl", format!("is longer than tokens.max_ttl, {max}; shorten it or raise that"));
-        }
-        if tokens.max_ttl > LONGEST_TTL {
-            section.problem("max_ttl", "expected at most \"24h\": a link that works longer is a password");
-        }
+    if tokens.ttl > tokens.max_ttl && section.clean() {
+        let max = humantime::format_duration(tokens.max_ttl);
+        section.problem("ttl", format!("is longer than tokens.max_ttl, {max}; shorten it or raise that"));
+    }
+    if tokens.max_ttl > LONGEST_TTL {
+        section.problem("max_ttl", "expected at most \"24h\": a link that works longer is a password");
     }
     section.finish();
     tokens

@@ -1,6 +1,6 @@
 //! Configuration, resolved: every value present, checked and typed. `file.rs` is what users write.
 //!
-//! `section.rs` reads tables and notes every mistake with its line; `units.rs` has the small languages inside.
+//! `section.rs` reads tables and notes every mistake with its line; `units.rs` has the small languages.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

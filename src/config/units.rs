@@ -365,11 +365,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "\\PC{0,40}|(tcp|unix|https?)://?[\\[\\]a-z0-9.:/*{}-]{0,20}") {
-            let _ = (endpoint(&text), origin(&text), public_url(&text), template(&text), frame_ancestor(&text));
+            let _ = (endpoint(&text), origin(&text), public_url(&text));
+            let _ = (template(&text), frame_ancestor(&text));
         }
 
         #[test]
-        fn what_is_accepted_is_stable(text in "(https?|HTTP)://[a-zA-Z0-9.\\[\\]:-]{1,20}(/[a-z]{1,3}){0,2}/?") {
+        fn what_is_accepted_is_stable(text in "(https?|HTTP)://[a-zA-Z0-9.\\[\\]:-]{1,20}(/[a-z]{1,3})?/?") {
             if let Ok(once) = public_url(&text) {
                 prop_assert_eq!(public_url(&once), Ok(once.clone()));
             }

@@ -49,7 +49,7 @@ impl Watch {
         before != self.seen
     }
 
-    /// Waits until something differs from the last look, looking at each tick of `every`.
+    /// Waits until something differs from the last look, looking at each tick of `every` (above zero).
     ///
     /// Safe to drop and call again: what was not reported is seen at the next look.
     pub async fn changed(&mut self, every: Duration) {

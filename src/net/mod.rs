@@ -1,5 +1,6 @@
-//! Sockets: listeners, workers, streams. No protocol above TLS.
+//! Sockets: listeners, TLS, workers, streams. No protocol above TLS.
 
 pub mod listen;
 pub mod stream;
+pub mod tls;
 pub mod workers;

@@ -53,7 +53,7 @@ struct Snapshot {
 struct Project(Arc<[Arc<Entry>]>);
 
 impl Inventory {
-    /// An inventory of `targets`. Their ids are unique, as configuration sees to; of two alike the last counts.
+    /// An inventory of `targets`. Their ids are unique, as configuration sees to; else the last counts.
     pub fn new(targets: Vec<Target>) -> Self {
         Self(ArcSwap::from_pointee(Snapshot::new(targets)))
     }
@@ -135,8 +135,8 @@ fn changes(old: &Snapshot, new: &Snapshot) -> Changes {
     changes
 }
 
-/// The incarnation of a server: the first 8 bytes of SHA-256 over id, project, kind and endpoints. A link made
-/// for a server that was since removed and made anew elsewhere must not open what is there now; a new name or
+/// The incarnation of a server: the first 8 bytes of SHA-256 over id, project, kind and endpoints. A link
+/// made for a server that was since removed and made anew elsewhere must not open what is there now; a new name or
 /// power state leaves it the same machine.
 pub fn generation(target: &Target) -> Generation {
     let mut hash = Sha256::new();

@@ -1,40 +1,9 @@
-//! What users meet: each mistake gives its line, each default is what the example says.
-
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::time::Duration;
-
-use secrecy::ExposeSecret;
+//! Each mistake gives its line, its key, what was found and the remedy.
 
 use super::*;
 
 /// What a configuration needs once `api` listens beyond loopback.
 const EXPOSED: &str = "[listen]\napi = \"0.0.0.0:1\"\n";
-
-fn parse(text: &str) -> Result<Config, ConfigError> {
-    let env = |name: &str| (name == "SET").then(|| "from-the-environment".to_owned());
-    document::parse(Path::new("c.toml"), text, env, file::config)
-}
-
-fn errors(text: &str) -> String {
-    match parse(text) {
-        Ok(_) => panic!("was accepted:\n{text}"),
-        Err(error) => error.to_string(),
-    }
-}
-
-/// `text` gives exactly the one line `expected`, of which the file's name is left out.
-#[track_caller]
-fn check(text: &str, expected: &str) {
-    assert_eq!(errors(text), format!("c.toml:{expected}"), "for:\n{text}");
-}
-
-/// A target with `line` in it, which is line 4.
-#[track_caller]
-fn check_target(line: &str, expected: &str) {
-    check(&format!("[[target]]\nid = \"a\"\nproject = \"p\"\n{line}\n"), expected);
-}
 
 #[test]
 fn syntax() {
@@ -282,45 +251,6 @@ fn all_mistakes_are_told_at_once_in_order() {
 }
 
 #[test]
-fn secrets_come_from_one_of_three_places() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("token");
-    fs::write(&file, "from-the-file\r\n").unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let admin = |lines: &str| parse(&format!("[admin]\n{lines}"));
-    let token = |lines: &str| admin(lines).unwrap().admin.token.unwrap().expose_secret().to_owned();
-    assert_eq!(token("token = \"written\""), "written");
-    assert_eq!(token(&format!("token_file = {file:?}")), "from-the-file");
-    assert_eq!(token("token_env = \"SET\""), "from-the-environment");
-    assert!(admin("token = \"written\"").unwrap().generated.admin_token.is_none());
-
-    check(
-        "[admin]\ntoken = \"a\"\ntoken_env = \"SET\"",
-        "2: admin.token: is given more than once; keep one of \
-        token, token_file, token_env",
-    );
-    check(
-        "[admin]\ntoken_env = \"UNSET\"",
-        "2: admin.token_env: the environment variable \"UNSET\" is not set; \
-        set it or remove this line",
-    );
-    check(
-        "[admin]\ntoken = \"\"",
-        "2: admin.token: expected a secret of 1 to 4096 visible ASCII characters, \
-        without spaces",
-    );
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    let shown = file.display();
-    check(
-        &format!("[admin]\ntoken_file = {file:?}"),
-        &format!(
-            "2: admin.token_file: {shown}: is open to every \
-        user (mode 0644); run: chmod o= {shown}"
-        ),
-    );
-}
-
-#[test]
 fn fixed_tokens() {
     let who = "user = \"u\"\nproject = \"p\"\n";
     let digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"; // of "secret"
@@ -378,73 +308,4 @@ fn no_secret_is_shown() {
     ] {
         assert!(!errors(&text).contains("hunter2"), "{}", errors(&text));
     }
-}
-
-#[test]
-fn without_a_file_it_is_a_local_set_up() {
-    let config = Config::load(None).unwrap();
-    let addresses = config.listen.named().map(|(_, address)| address.to_string());
-    assert_eq!(addresses, ["127.0.0.1:8774", "127.0.0.1:6080", "127.0.0.1:9091"]);
-    assert!(config.listen.is_loopback());
-    assert_eq!(config.proxy.public_url, "http://127.0.0.1:6080");
-    assert_eq!(config.proxy.ping, Some(Duration::from_secs(30)));
-    assert_eq!((config.proxy.idle_timeout, config.proxy.max_session), (None, None));
-    assert!(config.proxy.workers > 0);
-    let token = config.generated.token.unwrap();
-    assert_eq!(config.auth_tokens.len(), 1);
-    assert_eq!(config.auth_tokens[0].project.as_str(), "local");
-    let other = Config::default_local().unwrap();
-    assert_ne!(token.expose_secret(), other.generated.token.unwrap().expose_secret());
-    let admin = config.generated.admin_token.unwrap();
-    assert_eq!(admin.expose_secret(), config.admin.token.unwrap().expose_secret());
-}
-
-#[test]
-fn a_generated_token_sees_the_first_target() {
-    let config = parse("[[target]]\nid = \"a\"\nproject = \"p\"").unwrap();
-    assert_eq!(config.auth_tokens[0].project.as_str(), "p");
-}
-
-#[test]
-fn public_origins() {
-    for (url, origin, ws) in [
-        ("https://h:443/a/b", "https://h", "wss://h:443/a/b"),
-        ("http://h:443", "http://h:443", "ws://h:443"),
-        ("http://h:80/", "http://h", "ws://h:80"),
-        ("https://[::1]:8443/x", "https://[::1]:8443", "wss://[::1]:8443/x"),
-    ] {
-        let proxy = parse(&format!("[proxy]\npublic_url = \"{url}\"")).unwrap().proxy;
-        assert_eq!((proxy.public_origin().as_str(), proxy.public_ws_url().as_str()), (origin, ws));
-    }
-}
-
-#[test]
-fn an_inventory_file_is_read_and_read_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let (main, list) = (dir.path().join("c.toml"), dir.path().join("targets.toml"));
-    let target = |id: &str| format!("[[target]]\nid = \"{id}\"\nproject = \"p\"\n");
-    fs::write(&main, format!("{}[inventory]\nfile = \"targets.toml\"\n", target("a"))).unwrap();
-    let missing = Config::load(Some(&main)).unwrap_err().to_string();
-    assert!(
-        missing.contains("c.toml:5: inventory.file: ") && missing.contains("make it, or remove"),
-        "{missing}"
-    );
-
-    fs::write(&list, target("b")).unwrap();
-    let config = Config::load(Some(&main)).unwrap();
-    let ids = |targets: &[Target]| targets.iter().map(|t| t.id.to_string()).collect::<Vec<_>>();
-    assert_eq!(ids(&config.targets), ["a", "b"]);
-    assert_eq!(config.target_files(), [main.clone(), list.clone()]);
-    assert_eq!(ids(&load_targets(&list).unwrap()), ["b"]);
-
-    fs::write(&list, target("b") + &target("c")).unwrap();
-    assert_eq!(ids(&config.reload_targets().unwrap()), ["a", "b", "c"]);
-    fs::write(&list, target("b") + &target("a")).unwrap();
-    let twice = config.reload_targets().unwrap_err().to_string();
-    let (shown, first) = (list.display(), main.display());
-    assert_eq!(twice, format!("{shown}:5: target.id: the target a is at {first}:1 already"));
-    fs::write(&list, "[proxy]\n").unwrap();
-    let other = config.reload_targets().unwrap_err().to_string();
-    assert_eq!(other, format!("{shown}:1: proxy: unknown setting; known here: target"));
-    assert!(matches!(Config::load(Some(&dir.path().join("no"))), Err(ConfigError::Unreadable { .. })));
 }
