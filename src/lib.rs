@@ -8,17 +8,22 @@
 //!
 //! Layers point down and never beside; `tests/tidy.rs` holds them, `ARCHITECTURE.md` explains them.
 
+pub mod admin;
+pub mod api;
+pub mod auth;
 pub mod certs;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod ids;
 pub mod limits;
+pub mod log;
 pub mod net;
 pub mod proxy;
 pub mod relay;
 pub mod rfb;
 pub mod serial;
+pub mod server;
 pub mod targets;
 pub mod tokens;
 pub mod web;

@@ -63,7 +63,7 @@ pub struct Proxy {
     dial: DialPolicy,
     sessions: Arc<Sessions>,
     unauthenticated: Cap,
-    fingerprints: Arc<Fingerprinter>,
+    fingerprints: Fingerprinter,
 }
 
 /// One viewer's try, from the request on.
@@ -85,7 +85,7 @@ impl Proxy {
         inventory: Arc<Inventory>,
         dial: DialPolicy,
         unauthenticated: Cap,
-        fingerprints: Arc<Fingerprinter>,
+        fingerprints: Fingerprinter,
     ) -> Self {
         let mut origins = config.proxy.allowed_origins.clone();
         origins.insert(config.proxy.public_origin());

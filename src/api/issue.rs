@@ -1,0 +1,128 @@
+//! The one way to a console URL, whatever the dialect: check the server, make a grant, keep it, fill the URL.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::config::{Kind, State, Target, TokenFormat};
+use crate::ids::{GrantId, Protocol, RequestId, UserId};
+use crate::targets::Entry;
+use crate::tokens::{Fingerprinter, Grant, Store, StoreError, Token, TokenError};
+
+use super::url::Public;
+
+/// A generator that repeats itself so often is broken; more tries would not help.
+const TRIES: usize = 3;
+
+/// Why there is no URL.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IssueError {
+    /// No server of that id.
+    #[error("no such server")]
+    Unknown,
+    /// The server is building, being deleted, on its way to another host, or a stopped virtual machine.
+    #[error("the server is not ready for a console")]
+    NotReady,
+    /// The server has no console of that protocol.
+    #[error("the server has no {0} console")]
+    NoConsole(Protocol),
+    /// The lifetime asked for is zero or above the configured maximum.
+    #[error("the lifetime must be above zero and at most {}", humantime::format_duration(*.0))]
+    Lifetime(Duration),
+    /// The store did not take the token.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No token could be made.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
+/// One console asked for, by somebody who may have it.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) request: RequestId,
+    pub(super) entry: &'a Entry,
+    pub(super) protocol: Protocol,
+    pub(super) user: &'a UserId,
+    /// Lifetime of the token; the configured one if not given.
+    pub(super) ttl: Option<Duration>,
+    /// The URL's template.
+    pub(super) template: &'a str,
+}
+
+/// A console granted. No `Debug`: the URL is a bearer secret.
+pub(super) struct Issued {
+    pub(super) url: String,
+    pub(super) grant: GrantId,
+    /// The token's name in logs.
+    pub(super) fingerprint: String,
+}
+
+/// What issuing needs beside the ask.
+pub(super) struct Issuer<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) fingerprinter: &'a Fingerprinter,
+    pub(super) public: &'a Public,
+    pub(super) format: TokenFormat,
+    pub(super) ttl: Duration,
+    pub(super) max_ttl: Duration,
+}
+
+impl Issuer<'_> {
+    /// Makes a token for the console and keeps its grant.
+    pub(super) async fn issue(&self, ask: Ask<'_>) -> Result<Issued, IssueError> {
+        let target = &ask.entry.target;
+        if !is_ready(target) {
+            return Err(IssueError::NotReady);
+        }
+        if target.endpoint(ask.protocol).is_none() {
+            return Err(IssueError::NoConsole(ask.protocol));
+        }
+        let ttl = ask.ttl.unwrap_or(self.ttl);
+        if ttl.is_zero() || ttl > self.max_ttl {
+            return Err(IssueError::Lifetime(self.max_ttl));
+        }
+        let grant = grant(&ask);
+        let token = self.keep(&grant, ttl).await?;
+        Ok(Issued {
+            url: self.public.fill(ask.template, &token, target),
+            grant: grant.id,
+            fingerprint: self.fingerprinter.fingerprint(&token.key()),
+        })
+    }
+
+    async fn keep(&self, grant: &Grant, ttl: Duration) -> Result<Token, IssueError> {
+        for _ in 1..TRIES {
+            let token = Token::generate(self.format)?;
+            match self.store.create(token.key(), grant.clone(), ttl).await {
+                Err(StoreError::Exists) => {}
+                kept => return Ok(kept.map(|()| token)?),
+            }
+        }
+        let token = Token::generate(self.format)?;
+        Ok(self.store.create(token.key(), grant.clone(), ttl).await.map(|()| token)?)
+    }
+}
+
+fn grant(ask: &Ask<'_>) -> Grant {
+    let target = &ask.entry.target;
+    Grant {
+        id: GrantId(Uuid::new_v4()),
+        request: ask.request,
+        target: target.id.clone(),
+        generation: ask.entry.generation,
+        protocol: ask.protocol,
+        project: target.project.clone(),
+        user: ask.user.clone(),
+    }
+}
+
+/// Whether a console of the server may be opened now. A stopped physical server keeps its console: watching
+/// power-on is what it is for.
+fn is_ready(target: &Target) -> bool {
+    match target.state {
+        State::Active => true,
+        State::Stopped => target.kind == Kind::Baremetal,
+        State::Building | State::Deleting | State::Migrating => false,
+    }
+}

@@ -1,0 +1,228 @@
+//! The issuer: what all dialects share. A dialect is a file: which paths are its own, and how it answers.
+//!
+//! ```text
+//! request -> dialect (path) -> auth (who) -> server (what, in which state) -> issue (grant, token, URL)
+//! ```
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Body;
+use hyper::{HeaderMap, Method, Request, Response};
+
+use crate::auth::Authenticator;
+use crate::config::{Config, Dialect, Tokens, Urls};
+use crate::ids::{Protocol, RequestId, TargetId, UserId};
+use crate::targets::Inventory;
+use crate::tokens::{Fingerprinter, Store};
+
+mod issue;
+mod openstack;
+mod url;
+
+#[cfg(test)]
+mod testing;
+
+pub use issue::IssueError;
+
+use issue::{Ask, Issuer};
+use url::Public;
+
+/// The largest body read: the largest request of any dialect is far below 1 KiB.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long a client may take to send its body.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The issuer's API, all dialects that are switched on.
+pub struct Api {
+    core: Core,
+}
+
+/// What the dialects work with.
+struct Core {
+    settings: Settings,
+    inventory: Arc<Inventory>,
+    store: Arc<dyn Store>,
+    fingerprinter: Fingerprinter,
+    authenticator: Authenticator,
+    public: Public,
+}
+
+/// The part of the configuration that concerns the issuer.
+#[derive(Clone, Debug)]
+struct Settings {
+    dialects: BTreeSet<Dialect>,
+    tokens: Tokens,
+    urls: Urls,
+    public_url: String,
+    /// For links, where a request names no usable host.
+    listen: SocketAddr,
+    tls: bool,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            dialects: config.dialects.clone(),
+            tokens: config.tokens.clone(),
+            urls: config.urls.clone(),
+            public_url: config.proxy.public_url.clone(),
+            listen: config.listen.api,
+            tls: config.tls.is_some(),
+        }
+    }
+}
+
+/// One request, its body still on the wire.
+struct Call {
+    request: RequestId,
+    method: Method,
+    path: String,
+    query: String,
+    headers: HeaderMap,
+    body: Pin<Box<dyn Future<Output = Result<Bytes, BodyError>> + Send>>,
+}
+
+/// Why a body could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum BodyError {
+    #[error("the body is larger than {MAX_BODY} bytes")]
+    TooLarge,
+    #[error("the body did not arrive within {} seconds", BODY_DEADLINE.as_secs())]
+    TooSlow,
+    #[error("the body ended early")]
+    Broken,
+}
+
+type Answer<'a> = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send + 'a>>;
+
+/// A way to ask for consoles, or several that share their paths.
+struct DialectEntry {
+    /// Serving any of these switches it on.
+    dialects: &'static [Dialect],
+    /// Whether a path with this query is one of its own.
+    owns: fn(path: &str, query: &str) -> bool,
+    answer: for<'a> fn(&'a Core, Call) -> Answer<'a>,
+}
+
+/// All there are. The first that is switched on and owns the path answers.
+static DIALECTS: &[DialectEntry] = &[DialectEntry {
+    dialects: &[Dialect::Openstack, Dialect::Otc],
+    owns: openstack::owns,
+    answer: |core, call| Box::pin(openstack::answer(core, call)),
+}];
+
+impl Api {
+    /// An API over these parts.
+    pub fn new(
+        config: &Config,
+        inventory: Arc<Inventory>,
+        store: Arc<dyn Store>,
+        fingerprinter: Fingerprinter,
+        authenticator: Authenticator,
+    ) -> Self {
+        let settings = Settings::from(config);
+        let public = Public::new(&settings.public_url);
+        Self { core: Core { settings, inventory, store, fingerprinter, authenticator, public } }
+    }
+
+    /// Answers a request, or `None` if no dialect that is switched on knows the path. The body is read only
+    /// once the caller is known, at most 64 KiB, within 10 seconds.
+    pub async fn handle<B>(&self, request: Request<B>) -> Option<Response<Full<Bytes>>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
+        let (head, body) = request.into_parts();
+        let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+        let on = |dialects: &[Dialect]| dialects.iter().any(|one| self.core.settings.dialects.contains(one));
+        let entry = DIALECTS.iter().find(|entry| on(entry.dialects) && (entry.owns)(path, query))?;
+        let call = Call {
+            request: RequestId::random(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            method: head.method,
+            headers: head.headers,
+            body: Box::pin(read(body)),
+        };
+        Some((entry.answer)(&self.core, call).await)
+    }
+
+    /// A console URL for the operator of this process, who needs no credential: the noVNC page or the serial
+    /// page. `ttl` of `None` is the configured lifetime.
+    ///
+    /// # Errors
+    /// As [`IssueError`] says.
+    pub async fn issue(
+        &self,
+        target: &TargetId,
+        protocol: Protocol,
+        user: &UserId,
+        ttl: Option<Duration>,
+    ) -> Result<String, IssueError> {
+        let urls = &self.core.settings.urls;
+        let template = match protocol {
+            Protocol::Vnc => Some(&urls.openstack_novnc),
+            Protocol::Serial => Some(&urls.otc_serial),
+            Protocol::Spice => urls.openstack_spice.as_ref(),
+            Protocol::Mks => urls.openstack_mks.as_ref(),
+        };
+        let entry = self.core.inventory.find(target).ok_or(IssueError::Unknown)?;
+        let template = template.ok_or(IssueError::NoConsole(protocol))?;
+        let request = RequestId::random();
+        let issued =
+            self.core.issuer().issue(Ask { request, entry: &entry, protocol, user, ttl, template }).await?;
+        tracing::info!(
+            %request,
+            target = ?target.as_str(),
+            project = ?entry.target.project.as_str(),
+            user = ?user.as_str(),
+            %protocol,
+            grant = %issued.grant,
+            token = issued.fingerprint,
+            cause = "operator",
+            "console issued"
+        );
+        Ok(issued.url)
+    }
+}
+
+impl Core {
+    fn issuer(&self) -> Issuer<'_> {
+        Issuer {
+            store: &*self.store,
+            fingerprinter: &self.fingerprinter,
+            public: &self.public,
+            format: self.settings.tokens.format,
+            ttl: self.settings.tokens.ttl,
+            max_ttl: self.settings.tokens.max_ttl,
+        }
+    }
+
+    fn serves(&self, dialect: Dialect) -> bool {
+        self.settings.dialects.contains(&dialect)
+    }
+}
+
+/// Reads a body whole, with a cap and a deadline.
+async fn read<B: Body<Data = Bytes>>(body: B) -> Result<Bytes, BodyError> {
+    let collect = async {
+        let mut body = std::pin::pin!(body);
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+            if bytes.len() + data.len() > MAX_BODY {
+                return Err(BodyError::TooLarge);
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(bytes.freeze())
+    };
+    tokio::time::timeout(BODY_DEADLINE, collect).await.unwrap_or(Err(BodyError::TooSlow))
+}

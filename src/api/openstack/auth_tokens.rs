@@ -1,0 +1,52 @@
+//! `GET /os-console-auth-tokens/{token}`: where a token leads, for the cloud's administrators.
+
+use serde_json::{Value, json};
+
+use crate::auth::{Caller, policy};
+use crate::config::{Endpoint, Host};
+use crate::tokens::Token;
+
+use super::super::Core;
+use super::fault::Fault;
+use super::microversion::Microversion;
+
+use hyper::StatusCode;
+
+const POLICY: &str = "os_compute_api:os-console-auth-tokens";
+
+/// The first version for all console types; before, only RDP was known, which nova no longer has.
+const ALL_TYPES: Microversion = Microversion(31);
+
+/// Tells the server and its console's address. Looking does not use the token up.
+pub(super) async fn show(
+    core: &Core,
+    caller: &Caller,
+    version: Microversion,
+    token: &str,
+) -> Result<Value, Fault> {
+    if version < ALL_TYPES {
+        return Err(Fault::bare_bad_request("microversion"));
+    }
+    if !policy::is_admin(caller) {
+        return Err(Fault::forbidden(POLICY));
+    }
+    let unknown = || Fault::new(StatusCode::NOT_FOUND, "no-token", "Token not found");
+    let key = Token::parse(token).map_err(|_| unknown())?.key();
+    let peek = core.store.peek(key).await.map_err(|_| Fault::unavailable("store"))?;
+    let grant = peek.ok_or_else(unknown)?.grant;
+    // The server may have gone or moved since: then the token opens nothing.
+    let entry = core.inventory.find(&grant.target).filter(|entry| entry.generation == grant.generation);
+    let entry = entry.ok_or_else(unknown)?;
+    let (host, port) = match entry.target.endpoint(grant.protocol).ok_or_else(unknown)? {
+        Endpoint::Tcp(Host::Name(name), port) => (Some(name.clone()), *port),
+        Endpoint::Tcp(Host::Ip(ip), port) => (Some(ip.to_string()), *port),
+        // Nova's schema wants a number; a console without host and port has none.
+        Endpoint::Unix(_) => (None, 0),
+    };
+    Ok(json!({"console": {
+        "instance_uuid": grant.target,
+        "host": host,
+        "port": port,
+        "internal_access_path": null,
+    }}))
+}

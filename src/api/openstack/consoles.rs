@@ -1,0 +1,180 @@
+//! Consoles: `POST /servers/{id}/remote-consoles` (2.6 and above) and the older server actions.
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use crate::auth::{Caller, policy};
+use crate::config::{Dialect, Kind, Target};
+use crate::ids::Protocol;
+
+use super::super::Core;
+use super::super::issue::{Ask, Issued};
+use super::fault::Fault;
+use super::microversion::Microversion;
+use super::schema::{self, Field};
+use super::{Trail, servers};
+
+const POLICY: &str = "os_compute_api:os-remote-consoles";
+
+/// The versions at which the schema of `remote-consoles` changed.
+const FIRST: Microversion = Microversion(6);
+const MKS: Microversion = Microversion(8);
+const SPICE_DIRECT: Microversion = Microversion(99);
+
+const PROTOCOLS: &[&str] = &["vnc", "spice", "serial", "rdp", "mks"];
+const TYPES: &[&str] = &["novnc", "xvpvnc", "spice-html5", "serial", "rdp-html5", "webmks", "spice-direct"];
+
+/// What all that make a console go by.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) core: &'a Core,
+    pub(super) caller: &'a Caller,
+    pub(super) version: Microversion,
+    /// Below `/v2`.
+    pub(super) legacy: bool,
+}
+
+/// `POST /servers/{id}/remote-consoles`.
+pub(super) async fn create(
+    at: Context<'_>,
+    id: &str,
+    body: &Value,
+    trail: &mut Trail,
+) -> Result<Value, Fault> {
+    let (protocols, types) = match at.version {
+        version if version >= SPICE_DIRECT => (5, 7),
+        version if version >= MKS => (5, 6),
+        _ => (4, 5),
+    };
+    let protocol = Field { name: "protocol", one_of: &PROTOCOLS[..protocols] };
+    let kind = Field { name: "type", one_of: &TYPES[..types] };
+    let [protocol, kind] = schema::check(body, "remote_console", [&protocol, &kind], at.legacy)?;
+    let issued = open(at, id, trail, |_| Offer::of(at.core, protocol, kind)).await?;
+    Ok(json!({"remote_console": {"protocol": protocol, "type": kind, "url": issued.url}}))
+}
+
+/// Whether `remote-consoles` is there at all in this version.
+pub(super) fn is_created_at(version: Microversion) -> bool {
+    version >= FIRST
+}
+
+/// One of the older actions, and the console types its schema knows.
+struct Action {
+    name: &'static str,
+    protocol: &'static str,
+    types: &'static [&'static str],
+}
+
+/// `os-getMKSConsole` was never nova's; it has the form of the others.
+const ACTIONS: &[Action] = &[
+    Action { name: "os-getVNCConsole", protocol: "vnc", types: &["novnc", "xvpvnc"] },
+    Action { name: "os-getSPICEConsole", protocol: "spice", types: &["spice-html5"] },
+    Action { name: "os-getRDPConsole", protocol: "rdp", types: &[] },
+    Action { name: SERIAL_ACTION, protocol: "serial", types: &["serial"] },
+    Action { name: "os-getMKSConsole", protocol: "mks", types: &["webmks"] },
+];
+
+/// Nova's and OTC's alike.
+const SERIAL_ACTION: &str = "os-getSerialConsole";
+
+/// `POST /servers/{id}/action`. Nova serves these up to 2.5; clients of OTC, and the SDK with the version it
+/// negotiated, send them with any, so any will do.
+pub(super) async fn action(
+    at: Context<'_>,
+    id: &str,
+    body: &Value,
+    trail: &mut Trail,
+) -> Result<Value, Fault> {
+    let Value::Object(map) = body else { return Err(Fault::malformed_body()) };
+    let mut names = map.keys();
+    let (Some(name), None) = (names.next(), names.next()) else { return Err(Fault::malformed_body()) };
+    let known = |action: &&Action| {
+        action.name == name && (at.core.serves(Dialect::Openstack) || action.name == SERIAL_ACTION)
+    };
+    let action = ACTIONS
+        .iter()
+        .find(known)
+        .ok_or_else(|| Fault::bad_request("no-action", format!("There is no such action: {name}")))?;
+    let kind = match action.types {
+        // RDP went with nova 29; its schema takes anything, and the answer is always the same.
+        [] => "rdp-html5",
+        types => {
+            let field = Field { name: "type", one_of: types };
+            let [kind] = schema::check(body, action.name, [&field], at.legacy)?;
+            kind
+        }
+    };
+    let offer = |target: &Target| {
+        let otc =
+            action.name == SERIAL_ACTION && target.kind == Kind::Baremetal && at.core.serves(Dialect::Otc);
+        match otc {
+            true => {
+                Ok(Offer { protocol: Protocol::Serial, template: at.core.settings.urls.otc_serial.clone() })
+            }
+            false => Offer::of(at.core, action.protocol, kind),
+        }
+    };
+    let issued = open(at, id, trail, offer).await?;
+    Ok(json!({"console": {"type": kind, "url": issued.url}}))
+}
+
+/// A console type we can give out.
+struct Offer {
+    protocol: Protocol,
+    template: String,
+}
+
+impl Offer {
+    /// What serves this pair, if it is a pair and has a URL template.
+    fn of(core: &Core, protocol: &str, kind: &str) -> Result<Self, Fault> {
+        let urls = &core.settings.urls;
+        let invalid = || Err(Fault::bad_request("bad-pair", format!("Invalid console type {kind}")));
+        let (protocol, template) = match (protocol, kind) {
+            ("vnc", "novnc") => (Protocol::Vnc, Some(&urls.openstack_novnc)),
+            ("serial", "serial") => (Protocol::Serial, Some(&urls.openstack_serial)),
+            ("spice", "spice-html5") => (Protocol::Spice, urls.openstack_spice.as_ref()),
+            // The native SPICE protocol does not pass through a WebSocket proxy: there is no template for it.
+            ("spice", "spice-direct") => (Protocol::Spice, None),
+            ("mks", "webmks") => (Protocol::Mks, urls.openstack_mks.as_ref()),
+            ("rdp", _) => return Err(unavailable("rdp")),
+            _ => return invalid(),
+        };
+        let template = template.cloned().ok_or_else(|| unavailable(kind))?;
+        Ok(Self { protocol, template })
+    }
+}
+
+fn unavailable(kind: &str) -> Fault {
+    Fault::bad_request("not-offered", format!("Unavailable console type {kind}."))
+}
+
+/// From a checked body to a URL: the server, the policy, the type, then the server's state and abilities.
+async fn open(
+    at: Context<'_>,
+    id: &str,
+    trail: &mut Trail,
+    offer: impl FnOnce(&Target) -> Result<Offer, Fault>,
+) -> Result<Issued, Fault> {
+    let entry = servers::find(at.core, at.caller, id)?;
+    if !policy::may_open_console(at.caller, &entry.target.project) {
+        return Err(Fault::forbidden(POLICY));
+    }
+    let Offer { protocol, template } = offer(&entry.target)?;
+    trail.protocol = Some(protocol);
+    let ask = Ask {
+        request: trail.request,
+        entry: &entry,
+        protocol,
+        user: &at.caller.user,
+        ttl: None,
+        template: &template,
+    };
+    let issued = at.core.issuer().issue(ask).await.map_err(|error| {
+        // The lifetime is our own configuration's; a caller can neither choose nor mend it.
+        let fault = Fault::issue(&error, id);
+        let ours = fault.cause == "lifetime";
+        if ours { Fault::new(StatusCode::INTERNAL_SERVER_ERROR, fault.cause, fault.message) } else { fault }
+    })?;
+    trail.issued = Some((issued.grant, issued.fingerprint.clone()));
+    Ok(issued)
+}

@@ -1,0 +1,135 @@
+//! Microversions (nova API guide, "Microversions"): which version of the API a request speaks.
+
+use hyper::{HeaderMap, StatusCode};
+
+use super::fault::Fault;
+
+/// The header of all OpenStack services: `compute 2.N`, among others' perhaps.
+pub(super) const HEADER: &str = "openstack-api-version";
+
+/// Nova's older header: `2.N`.
+pub(super) const LEGACY_HEADER: &str = "x-openstack-nova-api-version";
+
+/// The N of `2.N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Microversion(pub(super) u32);
+
+impl Microversion {
+    /// 2.1, what a request without a header speaks.
+    pub(super) const MIN: Self = Self(1);
+    /// 2.104, nova 34.0.0's newest.
+    pub(super) const MAX: Self = Self(104);
+
+    /// What the headers ask for. The common header wins over nova's own; of several values the last counts.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Fault> {
+        match common(headers).or_else(|| last(headers, LEGACY_HEADER)) {
+            None => Ok(Self::MIN),
+            Some("latest") => Ok(Self::MAX),
+            Some(text) => Self::parse(text),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let Some((major, minor)) = text.split_once('.').filter(|(a, b)| is_major(a) && is_minor(b)) else {
+            let message = format!(
+                "API Version String {text} is of invalid format. Must be of format MajorNum.MinorNum."
+            );
+            return Err(Fault::bad_request("microversion", message));
+        };
+        let version =
+            minor.parse().ok().map(Self).filter(|version| (Self::MIN..=Self::MAX).contains(version));
+        version.filter(|_| major == "2").ok_or_else(|| {
+            let (min, max) = (Self::MIN, Self::MAX);
+            let message =
+                format!("Version {text} is not supported by the API. Minimum is {min} and maximum is {max}.");
+            Fault::new(StatusCode::NOT_ACCEPTABLE, "microversion", message)
+        })
+    }
+}
+
+impl std::fmt::Display for Microversion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "2.{}", self.0)
+    }
+}
+
+fn digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_major(text: &str) -> bool {
+    digits(text) && !text.starts_with('0')
+}
+
+fn is_minor(text: &str) -> bool {
+    digits(text) && (text == "0" || !text.starts_with('0'))
+}
+
+/// The values of a header, last first; lists are split.
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let all: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    all.into_iter().rev().flat_map(|value| value.rsplit(',')).map(str::trim)
+}
+
+fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    values(headers, name).next()
+}
+
+fn common(headers: &HeaderMap) -> Option<&str> {
+    let mut pairs = values(headers, HEADER).filter_map(|value| value.split_once(char::is_whitespace));
+    pairs.find(|(service, _)| service.eq_ignore_ascii_case("compute")).map(|(_, version)| version.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&'static str, &str)]) -> Result<u32, (u16, String)> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        let version = Microversion::of(&headers);
+        version.map(|version| version.0).map_err(|fault| (fault.status.as_u16(), fault.message.into_owned()))
+    }
+
+    #[test]
+    fn headers_that_are_good() {
+        let check =
+            |pairs: &[(&'static str, &str)], minor: u32| assert_eq!(of(pairs), Ok(minor), "{pairs:?}");
+        check(&[], 1);
+        check(&[(HEADER, "compute 2.6")], 6);
+        check(&[(HEADER, "Compute  2.6 ")], 6);
+        check(&[(HEADER, "compute latest")], 104);
+        check(&[(LEGACY_HEADER, "latest")], 104);
+        check(&[(LEGACY_HEADER, "2.1")], 1);
+        check(&[(LEGACY_HEADER, "2.104")], 104);
+        check(&[(LEGACY_HEADER, "2.5, 2.7")], 7);
+        check(&[(LEGACY_HEADER, "2.5"), (HEADER, "compute 2.96")], 96);
+        check(&[(LEGACY_HEADER, "nonsense"), (HEADER, "compute 2.96")], 96);
+        check(&[(LEGACY_HEADER, "2.5"), (HEADER, "identity 3.1")], 5);
+        check(&[(HEADER, "identity 3.1, compute 2.9, placement 1.2")], 9);
+        check(&[(HEADER, "compute 2.9, compute 2.8")], 8);
+        check(&[(HEADER, "compute 2.9"), (HEADER, "compute 2.8")], 8);
+        check(&[(HEADER, "2.9")], 1);
+    }
+
+    #[test]
+    fn headers_that_are_not() {
+        let check = |value: &str, status: u16, message: &str| {
+            let expected = Err((status, message.replace("{}", value)));
+            assert_eq!(of(&[(LEGACY_HEADER, value)]), expected);
+            assert_eq!(of(&[(HEADER, &format!("compute {value}"))]), expected);
+        };
+        let range = "Version {} is not supported by the API. Minimum is 2.1 and maximum is 2.104.";
+        for value in ["2.0", "2.105", "1.1", "3.0", "3.6", "2.99999999999999999999"] {
+            check(value, 406, range);
+        }
+        let form = "API Version String {} is of invalid format. Must be of format MajorNum.MinorNum.";
+        for value in
+            ["2", "2.", ".6", "2.06", "02.6", "2.6.1", "v2.6", "2.x", "Latest", "-2.6", "2.+6", "2 .6"]
+        {
+            check(value, 400, form);
+        }
+    }
+}

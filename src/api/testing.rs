@@ -1,0 +1,199 @@
+//! What the tests of all dialects share: settings, servers, callers, and one call at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::auth::Authenticator;
+use crate::clock::Clock;
+use crate::config::{
+    Dialect, Endpoint, FixedToken, Host, Kind, Os, State, Target, TokenFormat, Tokens, Urls, Viewers,
+    VncSecurity,
+};
+use crate::targets::Inventory;
+use crate::tokens::{Fingerprinter, MemoryStore, Token};
+
+use super::url::Public;
+use super::{Api, Core, Settings};
+
+/// The caller's project.
+pub(super) const PROJECT: &str = "9c53a566cb3443ab910cf0daebca90c4";
+/// Somebody else's.
+pub(super) const OTHER: &str = "0123456789abcdef0123456789abcdef";
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        dialects: [Dialect::Openstack, Dialect::Otc].into(),
+        tokens: Tokens {
+            ttl: Duration::from_secs(600),
+            max_ttl: Duration::from_secs(3600),
+            format: TokenFormat::Uuid,
+            capacity: 1000,
+            enforce: false,
+        },
+        urls: Urls {
+            openstack_novnc: "{public_url}/vnc_lite.html?path=%3Ftoken%3D{token}".into(),
+            openstack_serial: "{public_ws_url}/?token={token}".into(),
+            otc_serial: "{public_url}/?token={token}".into(),
+            huawei_bms_serial: "{public_url}/serial/{zone}.{region}/?token={token}".into(),
+            huawei_clouddc_vnc: "{public_url}/vnc/{zone}.{region}/vnc_auto.html?token={token}".into(),
+            huawei_ecs_vnc: "{public_url}/vnc_auto.html?token={token}&lang=EN&tLength=70".into(),
+            openstack_spice: None,
+            openstack_mks: None,
+        },
+        public_url: "http://127.0.0.1:6080".into(),
+        listen: "127.0.0.1:8774".parse().unwrap(),
+        tls: false,
+    }
+}
+
+/// An active virtual machine with both consoles.
+pub(super) fn target(id: &str, project: &str) -> Target {
+    Target {
+        id: id.into(),
+        name: format!("name-of-{id}"),
+        project: project.into(),
+        kind: Kind::Vm,
+        state: State::Active,
+        os: Os::Linux,
+        zone: "az1".into(),
+        region: "region-01".into(),
+        vnc: Some(Endpoint::Tcp(Host::Ip([127, 0, 0, 1].into()), 5901)),
+        serial: Some(Endpoint::Tcp(Host::Name("host.example.org".into()), 4444)),
+        vnc_viewers: Viewers::Share,
+        serial_viewers: Viewers::Deny,
+        vnc_security: vec![VncSecurity::None],
+    }
+}
+
+/// The servers of most tests; those of `PROJECT` unless said otherwise.
+fn targets() -> Vec<Target> {
+    let own = |id| target(id, PROJECT);
+    vec![
+        own("vm"),
+        Target { kind: Kind::Baremetal, ..own("bm") },
+        target("foreign", OTHER),
+        Target { state: State::Building, ..own("building") },
+        Target { state: State::Deleting, ..own("deleting") },
+        Target { state: State::Migrating, ..own("migrating") },
+        Target { state: State::Stopped, ..own("stopped") },
+        Target { state: State::Stopped, kind: Kind::Baremetal, ..own("stopped-bm") },
+        Target { vnc: None, ..own("no-vnc") },
+        Target { serial: Some(Endpoint::Unix("/run/serial.sock".into())), vnc: None, ..own("unix") },
+        Target { state: State::Building, vnc: None, serial: None, ..own("building-bare") },
+    ]
+}
+
+/// `X-Auth-Token`s by what they may: `member` and `reader` of [`PROJECT`], `admin` there, `stranger` elsewhere.
+fn credentials() -> Vec<FixedToken> {
+    let token = |name: &str, project: &str, role: &str| FixedToken {
+        sha256: Sha256::digest(name.as_bytes()).into(),
+        user: name.into(),
+        project: project.into(),
+        roles: vec![role.to_owned()],
+    };
+    vec![
+        token("member", PROJECT, "member"),
+        token("reader", PROJECT, "reader"),
+        token("admin", PROJECT, "admin"),
+        token("stranger", OTHER, "member"),
+    ]
+}
+
+/// An API of the usual servers and callers.
+pub(super) struct Fixture {
+    pub(super) api: Api,
+    pub(super) clock: Clock,
+    pub(super) inventory: Arc<Inventory>,
+    pub(super) store: Arc<MemoryStore>,
+}
+
+impl Fixture {
+    pub(super) fn new() -> Self {
+        Self::with(settings())
+    }
+
+    pub(super) fn with(settings: Settings) -> Self {
+        let clock = Clock::manual();
+        let store = Arc::new(MemoryStore::new(clock.clone(), settings.tokens.capacity));
+        let inventory = Arc::new(Inventory::new(targets()));
+        let core = Core {
+            public: Public::new(&settings.public_url),
+            settings,
+            inventory: inventory.clone(),
+            store: store.clone(),
+            fingerprinter: Fingerprinter::random().unwrap(),
+            authenticator: Authenticator::with_tokens(credentials()),
+        };
+        Self { api: Api { core }, clock, inventory, store }
+    }
+
+    pub(super) fn call(&self, call: &Ask<'_>) -> Reply {
+        tokio_test::block_on(async {
+            let mut request = Request::builder().method(call.method).uri(call.uri).header("Host", "api:8774");
+            if !call.token.is_empty() {
+                request = request.header("X-Auth-Token", call.token);
+            }
+            for (name, value) in call.headers {
+                request = request.header(*name, *value);
+            }
+            let body = Full::new(Bytes::copy_from_slice(call.body.as_bytes()));
+            let response = self.api.handle(request.body(body).unwrap()).await.expect("a path of a dialect");
+            let (head, body) = response.into_parts();
+            let bytes = body.collect().await.unwrap().to_bytes();
+            let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
+                (name.as_str().to_owned(), value.to_str().unwrap().to_owned())
+            };
+            Reply {
+                status: head.status.as_u16(),
+                headers: head.headers.iter().map(header).collect(),
+                body: serde_json::from_slice(&bytes).unwrap(),
+            }
+        })
+    }
+}
+
+/// One request.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) method: &'a str,
+    pub(super) uri: &'a str,
+    /// `X-Auth-Token`; none if empty.
+    pub(super) token: &'a str,
+    pub(super) headers: &'a [(&'a str, &'a str)],
+    pub(super) body: &'a str,
+}
+
+impl Default for Ask<'_> {
+    fn default() -> Self {
+        Self { method: "GET", uri: "/", token: "member", headers: &[], body: "" }
+    }
+}
+
+/// Its answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Value,
+}
+
+impl Reply {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// The token at the end of the URL in the answer.
+    pub(super) fn token(&self) -> Token {
+        let console =
+            self.body.get("remote_console").or_else(|| self.body.get("console")).expect("a console");
+        let url = console["url"].as_str().unwrap();
+        Token::parse(&url[url.len() - 36..]).unwrap()
+    }
+}

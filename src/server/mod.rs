@@ -1,0 +1,274 @@
+//! The server as a value: bind every listener, build every part, run, reload, drain.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::api::Api;
+use crate::auth::Authenticator;
+use crate::clock::Clock;
+use crate::config::{Config, Proxy as ProxySettings, watch};
+use crate::limits::Cap;
+use crate::net::listen::{Acceptor, ListenError, bind};
+use crate::net::tls::{TlsAcceptor, TlsError};
+use crate::net::workers::{Handler, Workers};
+use crate::proxy::Proxy;
+use crate::relay::End;
+use crate::targets::{DialPolicy, Inventory};
+use crate::tokens::{Fingerprinter, MemoryStore, Store, TokenError};
+use crate::web::{InvalidFrameAncestor, Web};
+
+mod connection;
+
+use connection::{Roles, Shared};
+
+/// One part of the token store is swept at each tick: all of it in a minute or so.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// After the drain's deadline, how long the last close frames may take.
+const LAST_WORDS: Duration = Duration::from_secs(6);
+
+/// Why a server could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Certificate or key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No randomness for keys.
+    #[error(transparent)]
+    Random(#[from] TokenError),
+    /// A page header that cannot be sent.
+    #[error("proxy.frame_ancestors: {0}")]
+    Pages(#[from] InvalidFrameAncestor),
+    /// Threads or sockets.
+    #[error("cannot start: {0}")]
+    Start(#[from] std::io::Error),
+}
+
+/// What can be asked of a running server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Read inventory and certificates again.
+    Reload,
+    /// Take no new consoles, wait for the live ones, then end.
+    Drain,
+}
+
+/// Bound and built, not yet running.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    listeners: Vec<(TcpListener, &'static str, Roles)>,
+    shared: Arc<Shared>,
+    store: Arc<MemoryStore>,
+}
+
+/// Where a server listens, ports decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The issuer.
+    pub api: SocketAddr,
+    /// Pages and WebSockets.
+    pub proxy: SocketAddr,
+    /// Health.
+    pub admin: SocketAddr,
+}
+
+impl Server {
+    /// Binds every listener and builds every part. Nothing is accepted before [`Server::run`].
+    pub fn new(config: Config) -> Result<Self, ServerError> {
+        Self::with_clock(config, Clock::system())
+    }
+
+    /// As [`Server::new`], with token time from `clock`.
+    pub fn with_clock(mut config: Config, clock: Clock) -> Result<Self, ServerError> {
+        let tls = config.tls.as_ref().map(|files| TlsAcceptor::load(files, &config.listen)).transpose()?;
+        let listeners = bind_all(&mut config)?;
+        let fingerprints = Fingerprinter::random()?;
+        let inventory = Arc::new(Inventory::new(config.targets.clone()));
+        let store = Arc::new(MemoryStore::new(clock, config.tokens.capacity));
+        let dynamic: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+        let unauthenticated = Cap::new(config.limits.unauthenticated);
+        let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
+        let https = config.proxy.public_url.starts_with("https:");
+        let shared = Arc::new(Shared {
+            roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
+            tls,
+            web: Web::new(&config.proxy.frame_ancestors, https)?,
+            api: Api::new(
+                &config,
+                Arc::clone(&inventory),
+                Arc::clone(&dynamic),
+                fingerprints.clone(),
+                Authenticator::new(&config),
+            ),
+            proxy: Arc::new(Proxy::new(
+                &config,
+                dynamic,
+                Arc::clone(&inventory),
+                DialPolicy::new(own),
+                unauthenticated.clone(),
+                fingerprints,
+            )),
+            unauthenticated,
+            inventory,
+            draining: AtomicBool::new(false),
+        });
+        Ok(Self { config, listeners, shared, store })
+    }
+
+    /// The configuration in force, with the ports that were bound.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        let listen = &self.config.listen;
+        Addresses { api: listen.api, proxy: listen.proxy, admin: listen.admin }
+    }
+
+    /// The issuer, for URLs made without a request.
+    pub fn api(&self) -> &Api {
+        &self.shared.api
+    }
+
+    /// Serves until told to drain (or until `commands` closes), and ends when the last session has ended or
+    /// the drain's deadline has passed.
+    pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), ServerError> {
+        let Self { config, listeners, shared, store } = self;
+        let handler: Handler = {
+            let shared = Arc::clone(&shared);
+            Arc::new(move |accepted| Box::pin(connection::serve(Arc::clone(&shared), accepted)))
+        };
+        let workers = Arc::new(Workers::start(config.proxy.workers, &handler)?);
+        let mut acceptors = Vec::with_capacity(listeners.len());
+        for (index, (listener, role, _)) in listeners.into_iter().enumerate() {
+            info!(address = %listener.local_addr()?, role, tls = shared.tls.is_some(), "listening");
+            let workers = Arc::clone(&workers);
+            let take = move |socket, peer| workers.hand_over(socket, peer, index);
+            acceptors.push((role, Acceptor::start(listener, role, take)?));
+        }
+        attend(&config, &shared, &store, &mut commands).await;
+        drain(&config, &shared, acceptors).await;
+        drop(handler);
+        // Joining threads blocks; the runtime may have nothing else to do, but its timers must not notice.
+        let ended = tokio::task::spawn_blocking(move || Arc::into_inner(workers).map(Workers::stop)).await;
+        if ended.is_err() {
+            warn!("a worker thread could not be ended");
+        }
+        Ok(())
+    }
+}
+
+/// Binds the listeners, one socket where addresses are equal, and puts the ports into the configuration.
+fn bind_all(config: &mut Config) -> Result<Vec<(TcpListener, &'static str, Roles)>, ServerError> {
+    let listen = config.listen.clone();
+    let one_port = listen.api == listen.proxy && listen.api.port() != 0;
+    let mut listeners = Vec::with_capacity(3);
+    if one_port {
+        let both = Roles { api: true, proxy: true, admin: false };
+        listeners.push((bind(listen.api, "api and proxy")?, "api and proxy", both));
+    } else {
+        listeners.push((bind(listen.api, "api")?, "api", Roles { api: true, ..Roles::default() }));
+        listeners.push((bind(listen.proxy, "proxy")?, "proxy", Roles { proxy: true, ..Roles::default() }));
+    }
+    listeners.push((bind(listen.admin, "admin")?, "admin", Roles { admin: true, ..Roles::default() }));
+    // The default public URL follows the proxy's address, whose port may have been left to the system.
+    let tls = config.tls.is_some();
+    let follows = config.proxy.public_url == ProxySettings::default_public_url(listen.proxy, tls);
+    for (listener, _, roles) in &listeners {
+        let address = listener.local_addr()?;
+        if roles.api {
+            config.listen.api = address;
+        }
+        if roles.proxy {
+            config.listen.proxy = address;
+        }
+        if roles.admin {
+            config.listen.admin = address;
+        }
+    }
+    if follows {
+        config.proxy.public_url = ProxySettings::default_public_url(config.listen.proxy, tls);
+    }
+    Ok(listeners)
+}
+
+/// Keeps house until told to drain: sweeps the store, reloads what changed.
+async fn attend(
+    config: &Config,
+    shared: &Shared,
+    store: &MemoryStore,
+    commands: &mut mpsc::Receiver<Command>,
+) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    let mut files = config.target_files();
+    files.extend(shared.tls.iter().flat_map(TlsAcceptor::files));
+    let mut watch = watch::Watch::new(files).await;
+    loop {
+        // Every branch is cancel-safe: a tick, a look at file stamps and a receive lose nothing when dropped.
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Reload) => reload(config, shared),
+                Some(Command::Drain) | None => return,
+            },
+            () = watch.changed(watch::EVERY) => reload(config, shared),
+            _ = sweep.tick() => {
+                store.sweep();
+            }
+        }
+    }
+}
+
+/// Reads inventory and certificates again; what is broken stays as it was. Sessions do not notice.
+fn reload(config: &Config, shared: &Shared) {
+    match config.reload_targets() {
+        Ok(targets) => {
+            let changes = shared.inventory.replace(targets);
+            info!(
+                added = changes.added.len(),
+                changed = changes.changed.len(),
+                removed = changes.removed.len(),
+                targets = shared.inventory.len(),
+                "inventory reloaded"
+            );
+        }
+        Err(error) => error!(%error, "inventory not reloaded; the old one stays in force"),
+    }
+    if let Some(tls) = &shared.tls {
+        match tls.reload() {
+            Ok(()) => info!("certificates reloaded"),
+            Err(error) => error!(%error, "certificates not reloaded; the old ones stay in force"),
+        }
+    }
+}
+
+/// Takes no new connections on the proxy and API, waits for live sessions, then tells the rest to go. The
+/// admin listener answers until the end, so that a load balancer sees the drain.
+async fn drain(config: &Config, shared: &Shared, acceptors: Vec<(&'static str, Acceptor)>) {
+    shared.draining.store(true, Ordering::SeqCst);
+    let (admin, public): (Vec<_>, Vec<_>) = acceptors.into_iter().partition(|(role, _)| *role == "admin");
+    for (_, acceptor) in public {
+        acceptor.stop();
+    }
+    let sessions = shared.proxy.sessions();
+    info!(sessions = sessions.count(), deadline = ?config.proxy.drain, "draining");
+    if tokio::time::timeout(config.proxy.drain, shared.proxy.drained()).await.is_err() {
+        info!(sessions = sessions.count(), "the drain's time is over: ending the rest");
+        sessions.stop_all(&End::Drain);
+        if tokio::time::timeout(LAST_WORDS, shared.proxy.drained()).await.is_err() {
+            warn!(sessions = sessions.count(), "sessions cut off without goodbye");
+        }
+    }
+    for (_, acceptor) in admin {
+        acceptor.stop();
+    }
+}
