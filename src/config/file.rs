@@ -65,6 +65,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
         targets,
         generated,
         source: None,
+        warnings: root.document().warnings(),
     }
 }
 
@@ -186,9 +187,11 @@ fn api(section: Section<'_>) -> BTreeSet<Dialect> {
 fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
     let public_url = section.text("public_url", units::public_url);
     if let Some(url) = public_url.as_deref().filter(|url| encrypted && url.starts_with("http:")) {
-        let message =
-            format!("begins with http: but [tls] is set; write {}", url.replacen("http", "https", 1));
-        section.problem("public_url", message);
+        let message = format!(
+            "begins with http: but proxy speaks TLS; browsers need {}",
+            url.replacen("http", "https", 1)
+        );
+        section.warning("public_url", message);
     }
     if public_url.is_none() && section.clean() && listen.proxy.ip().is_unspecified() {
         let message = format!("is required, for proxy listens on every address ({})", listen.proxy);

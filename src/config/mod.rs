@@ -58,6 +58,8 @@ pub struct Config {
     pub generated: GeneratedCredentials,
     /// The file this came from, if any.
     pub source: Option<PathBuf>,
+    /// What is allowed but hardly meant: to be logged at start and shown by `check`.
+    pub warnings: Vec<Problem>,
 }
 
 /// Credentials made at start, for loopback listeners without any of their own.

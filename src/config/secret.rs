@@ -84,21 +84,33 @@ pub(super) fn secret(section: &Section<'_>, names: &Names) -> Written {
     let plain = section.hidden(names.plain).map(str::to_owned);
     let file = section.path(names.file);
     let env = section.text(names.env, |name| Ok(name.to_owned()));
-    let value = match (plain, file, env) {
-        (Some(text), None, None) => Some(text),
-        (None, Some(path), None) => from_file(section, names.file, &path),
-        (None, None, Some(name)) => from_env(section, names.env, &name),
+    let (key, value) = match (plain, file, env) {
+        (Some(text), None, None) => {
+            warn_of_readers(section, names);
+            (names.plain, Some(text))
+        }
+        (None, Some(path), None) => (names.file, from_file(section, names.file, &path)),
+        (None, None, Some(name)) => (names.env, from_env(section, names.env, &name)),
         (None, None, None) if section.clean() => return Written::Absent,
-        (None, None, None) => None,
+        (None, None, None) => return Written::Faulty,
         _ => {
             let Names { plain, file, env } = names;
             section.problem(plain, format!("is given more than once; keep one of {plain}, {file}, {env}"));
-            None
+            return Written::Faulty;
         }
     };
-    match value.filter(|text| usable(section, names, text)) {
+    match value.filter(|text| usable(section, key, text)) {
         Some(text) => Written::Given(text.into()),
         None => Written::Faulty,
+    }
+}
+
+/// Not refused: trying things out begins with a token in a file.
+fn warn_of_readers(section: &Section<'_>, Names { plain, file, .. }: &Names) {
+    if let Some(mode) = section.document().mode().filter(|mode| mode & 0o004 != 0) {
+        let message =
+            format!("is in a file that every user can read (mode {mode:04o}); use {file}, or chmod o=");
+        section.warning(plain, message);
     }
 }
 
@@ -130,11 +142,11 @@ fn from_env(section: &Section<'_>, key: &'static str, name: &str) -> Option<Stri
 }
 
 /// Secrets travel in HTTP headers: RFC 9110 section 5.5 allows them visible ASCII.
-fn usable(section: &Section<'_>, names: &Names, text: &str) -> bool {
+fn usable(section: &Section<'_>, key: &'static str, text: &str) -> bool {
     let fine = (1..=4096).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if !fine {
         let message = "expected a secret of 1 to 4096 visible ASCII characters, without spaces";
-        section.problem(names.plain, message);
+        section.problem(key, message);
     }
     fine
 }

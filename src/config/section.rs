@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::{Range, RangeInclusive};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -54,6 +55,7 @@ pub(super) struct Document {
     lines: Vec<usize>,
     env: Env,
     problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
     #[cfg(test)]
     pub(super) asked: RefCell<std::collections::BTreeSet<String>>,
 }
@@ -67,6 +69,7 @@ impl Document {
             lines: text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).collect(),
             env,
             problems: RefCell::default(),
+            warnings: RefCell::default(),
             #[cfg(test)]
             asked: RefCell::default(),
         }
@@ -74,13 +77,12 @@ impl Document {
 
     /// Notes a mistake of the file as a whole.
     pub(super) fn problem(&self, at: Option<usize>, key: &str, message: String) {
-        let problem = Problem {
-            file: self.name.clone(),
-            line: at.map(|at| self.line(at)),
-            key: key.to_owned(),
-            message,
-        };
+        let problem = self.told(at, key, message);
         self.problems.borrow_mut().push(problem);
+    }
+
+    fn told(&self, at: Option<usize>, key: &str, message: String) -> Problem {
+        Problem { file: self.name.clone(), line: at.map(|at| self.line(at)), key: key.to_owned(), message }
     }
 
     fn line(&self, at: usize) -> usize {
@@ -92,11 +94,21 @@ impl Document {
         at.map_or_else(|| name.to_string(), |at| format!("{name}:{}", self.line(at)))
     }
 
+    /// The file's permission bits, if there is a file.
+    pub(super) fn mode(&self) -> Option<u32> {
+        std::fs::metadata(&self.name).ok().map(|metadata| metadata.permissions().mode() & 0o7777)
+    }
+
     /// Everything noted, in the order of the lines.
     pub(super) fn problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|problem| problem.line);
         problems
+    }
+
+    /// What is allowed but hardly meant.
+    pub(super) fn warnings(&self) -> Vec<Problem> {
+        self.warnings.borrow().clone()
     }
 
     pub(super) fn env(&self, name: &str) -> Option<String> {
@@ -155,8 +167,18 @@ impl<'d> Section<'d> {
 
     /// Notes a mistake at `key`, or where the table begins if the key was not written.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
+        self.problem_at(self.offset(key), key, message.into());
+    }
+
+    /// Notes something at `key` that is allowed but hardly meant.
+    pub(super) fn warning(&self, key: &str, message: String) {
+        let warning = self.doc.told(self.offset(key), &self.full(key), message);
+        self.doc.warnings.borrow_mut().push(warning);
+    }
+
+    fn offset(&self, key: &str) -> Option<usize> {
         let entry = self.table.and_then(|table| table.get_key_value(key));
-        self.problem_at(entry.map(|(name, _)| name.span().start).or(self.at), key, message.into());
+        entry.map(|(name, _)| name.span().start).or(self.at)
     }
 
     fn problem_at(&self, at: Option<usize>, key: &str, message: String) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::section::{Fault, Section};
+use super::section::{Fault, Section, quote};
 use super::target::{Kind, Os, State, Target, Viewers, VncSecurity};
 use super::units;
 
@@ -146,7 +146,7 @@ fn security_type(text: &str) -> Result<VncSecurity, Fault> {
         "none" => Ok(VncSecurity::None),
         "pass-through" => Ok(VncSecurity::PassThrough),
         "vnc" => Err(Fault::Later("\"vnc\"".to_owned())),
-        vencrypt if vencrypt.starts_with("vencrypt-") => Err(Fault::Later("VeNCrypt".to_owned())),
+        vencrypt if vencrypt.starts_with("vencrypt-") => Err(Fault::Later(quote(vencrypt))),
         _ => Err(Fault::expected("\"none\" or \"pass-through\"")),
     }
 }

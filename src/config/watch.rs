@@ -90,20 +90,26 @@ mod tests {
         let mut watch = Watch::new(vec![path.clone()]).await;
         assert!(!watch.differs().await);
 
+        let date = |path: &PathBuf, at| {
+            fs::File::options().write(true).open(path).and_then(|file| file.set_modified(at)).unwrap();
+        };
+        let (then, later) = (std::time::UNIX_EPOCH, std::time::UNIX_EPOCH + Duration::from_nanos(1));
+
         fs::write(&path, "one").unwrap();
+        date(&path, then);
         assert!(watch.differs().await, "made");
         assert!(!watch.differs().await);
 
         fs::write(&path, "longer").unwrap();
+        date(&path, then);
         assert!(watch.differs().await, "another length");
 
-        let file = fs::File::options().write(true).open(&path).unwrap();
-        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        date(&path, later);
         assert!(watch.differs().await, "another time");
 
         let other = dir.path().join("b");
         fs::write(&other, "longer").unwrap();
-        fs::File::options().write(true).open(&other).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        date(&other, later);
         fs::rename(&other, &path).unwrap();
         assert!(watch.differs().await, "another file of the same length and time");
 

@@ -136,8 +136,8 @@ fn changes(old: &Snapshot, new: &Snapshot) -> Changes {
 }
 
 /// The incarnation of a server: the first 8 bytes of SHA-256 over id, project, kind and endpoints. A link
-/// made for a server that was since removed and made anew elsewhere must not open what is there now; a new name or
-/// power state leaves it the same machine.
+/// made for a server that was since removed and made anew elsewhere must not open what is there now; a new
+/// name or power state leaves it the same machine.
 pub fn generation(target: &Target) -> Generation {
     let mut hash = Sha256::new();
     let kind = match target.kind {

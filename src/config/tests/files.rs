@@ -147,10 +147,11 @@ fn tls_files_are_looked_at() {
     );
     write("an authority");
     assert_eq!(parse(&away).unwrap().proxy.public_url, "https://192.0.2.1:443");
-    check(
-        &format!("{home}[proxy]\npublic_url = \"http://h\""),
-        "5: proxy.public_url: begins with http: but [tls] \
-        is set; write https://h",
+    let plain = parse(&format!("{home}[proxy]\npublic_url = \"http://h\"")).unwrap().warnings.remove(0);
+    assert_eq!(
+        plain.to_string(),
+        "c.toml:5: proxy.public_url: begins with http: but proxy speaks TLS; browsers \
+        need https://h"
     );
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
     assert!(parse(&home).is_ok(), "a group may share the key");
@@ -164,4 +165,24 @@ fn tls_files_are_looked_at() {
         &home,
         &format!("3: tls.key: {}: is open to every user (mode 0604); run: chmod o= {}", shown[1], shown[1]),
     );
+}
+
+#[test]
+fn a_secret_that_every_user_can_read_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    fs::write(&path, "[admin]\ntoken = \"hunter2\"\n").unwrap();
+    for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let warnings = Config::load(Some(&path)).unwrap().warnings;
+        assert_eq!(!warnings.is_empty(), warned, "{mode:o}");
+        for warning in warnings {
+            let text = warning.to_string();
+            assert!(
+                text.contains(":2: admin.token: is in a file that every user can read (mode 0644); "),
+                "{text}"
+            );
+            assert!(!text.contains("hunter2"));
+        }
+    }
 }

@@ -190,7 +190,7 @@ fn later_settings_are_refused_by_name() {
     check_target("vnc_security.types = [\"vnc\"]", &format!("4: target.vnc_security.types: \"vnc\" {later}"));
     check_target(
         "vnc_security.types = [\"vencrypt-x509-vnc\"]",
-        &format!("4: target.vnc_security.types: VeNCrypt {later}"),
+        &format!("4: target.vnc_security.types: \"vencrypt-x509-vnc\" {later}"),
     );
     check_target("vnc_security.ca = \"x\"", &format!("4: target.vnc_security.ca: {later}; remove it"));
 }
