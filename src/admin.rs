@@ -10,7 +10,8 @@ use crate::proxy::Proxy;
 /// Answers a request on the admin listener. `draining` is true from SIGTERM on.
 pub fn respond<B>(request: &Request<B>, proxy: &Proxy, draining: bool) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut response = json(StatusCode::METHOD_NOT_ALLOWED, &serde_json::json!({"error": "only GET and HEAD"}));
+        let mut response =
+            json(StatusCode::METHOD_NOT_ALLOWED, &serde_json::json!({"error": "only GET and HEAD"}));
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
@@ -21,7 +22,9 @@ pub fn respond<B>(request: &Request<B>, proxy: &Proxy, draining: bool) -> Respon
             let body = serde_json::json!({"status": "draining", "sessions": sessions});
             json(StatusCode::SERVICE_UNAVAILABLE, &body)
         }
-        "/health/ready" => json(StatusCode::OK, &serde_json::json!({"status": "ready", "sessions": sessions})),
+        "/health/ready" => {
+            json(StatusCode::OK, &serde_json::json!({"status": "ready", "sessions": sessions}))
+        }
         _ => {
             let paths = ["/health/live", "/health/ready"];
             json(StatusCode::NOT_FOUND, &serde_json::json!({"error": "not found", "paths": paths}))

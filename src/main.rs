@@ -1,3 +1,5 @@
 //! The `consolegate` program: parse, run, exit code.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    consolegate::cli::main()
+}

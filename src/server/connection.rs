@@ -48,7 +48,6 @@ pub(super) struct Roles {
 }
 
 /// What every connection works with.
-#[derive(Debug)]
 pub(super) struct Shared {
     /// By listener.
     pub(super) roles: Vec<Roles>,

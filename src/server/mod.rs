@@ -62,7 +62,6 @@ pub enum Command {
 }
 
 /// Bound and built, not yet running.
-#[derive(Debug)]
 pub struct Server {
     config: Config,
     listeners: Vec<(TcpListener, &'static str, Roles)>,

@@ -19,6 +19,7 @@ use crate::ids::{ProjectId, TargetId};
 
 mod canvas;
 mod guest;
+pub(super) mod run;
 mod shell;
 
 pub use guest::GuestFiles;

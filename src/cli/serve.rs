@@ -1,0 +1,89 @@
+//! `consolegate serve`: the issuer and the proxy, and the signals that steer them.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::config::Config;
+use crate::server::{Command, Server};
+use crate::web;
+
+use super::{ConfigFile, print};
+
+/// Run issuer and proxy.
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+pub(super) async fn run(arguments: Serve) -> anyhow::Result<ExitCode> {
+    let config = Config::load(arguments.file.config.as_deref()).context("the configuration is not right")?;
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let server = Server::new(config)?;
+    introduce(&server);
+    steer(server).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the server until SIGTERM or Ctrl-C; a second Ctrl-C ends at once.
+pub(super) async fn steer(server: Server) -> anyhow::Result<()> {
+    if !web::embedded() {
+        warn!("this binary has no console pages; `cargo xtask build` makes one that has");
+    }
+    let (commands, receiver) = mpsc::channel(8);
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let running = server.run(receiver);
+    tokio::pin!(running);
+    notify(&[sd_notify::NotifyState::Ready]);
+    let mut draining = false;
+    loop {
+        // Cancel-safe: signals stay pending, and `running` is polled on.
+        tokio::select! {
+            ended = &mut running => return Ok(ended?),
+            _ = hang_up.recv() => {
+                // A full queue means a reload is waiting already.
+                let _ = commands.try_send(Command::Reload);
+            }
+            _ = terminate.recv() => {
+                notify(&[sd_notify::NotifyState::Stopping]);
+                let _ = commands.try_send(Command::Drain);
+            }
+            _ = interrupt.recv() => {
+                if std::mem::replace(&mut draining, true) {
+                    anyhow::bail!("interrupted twice: sessions were cut off");
+                }
+                let _ = commands.try_send(Command::Drain);
+            }
+        }
+    }
+}
+
+/// Tells systemd, where it listens; elsewhere this does nothing.
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        warn!(%error, "systemd was not told");
+    }
+}
+
+/// Credentials that were made because none were written are shown once, here.
+fn introduce(server: &Server) {
+    let config = server.config();
+    let Some(token) = &config.generated.token else { return };
+    let addresses = server.addresses();
+    let project = config.auth_tokens.first().map_or("", |token| token.project.as_str());
+    print::note(format_args!(
+        "No [[auth.token]] is configured, so one was made for this run:\n\n  X-Auth-Token: {}\n  project:      \
+         {project}\n  issuer:       http://{}/v2.1\n",
+        token.expose_secret(),
+        addresses.api,
+    ));
+}
