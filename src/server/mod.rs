@@ -170,7 +170,7 @@ impl Server {
 /// Binds the listeners, one socket where addresses are equal, and puts the ports into the configuration.
 fn bind_all(config: &mut Config) -> Result<Vec<(TcpListener, &'static str, Roles)>, ServerError> {
     let listen = config.listen.clone();
-    let one_port = listen.api == listen.proxy && listen.api.port() != 0;
+    let one_port = listen.api == listen.proxy;
     let mut listeners = Vec::with_capacity(3);
     if one_port {
         let both = Roles { api: true, proxy: true, admin: false };
