@@ -1,0 +1,3 @@
+//! The integration tests: one binary, so that the support code is compiled and linked once.
+
+mod support;
