@@ -53,7 +53,7 @@ pub(super) struct Shared {
     pub(super) roles: Vec<Roles>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) web: Web,
-    pub(super) api: Api,
+    pub(super) api: Arc<Api>,
     pub(super) proxy: Arc<Proxy>,
     pub(super) unauthenticated: Cap,
     pub(super) inventory: Arc<Inventory>,

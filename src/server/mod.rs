@@ -101,13 +101,13 @@ impl Server {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
             tls,
             web: Web::new(&config.proxy.frame_ancestors, https)?,
-            api: Api::new(
+            api: Arc::new(Api::new(
                 &config,
                 Arc::clone(&inventory),
                 Arc::clone(&dynamic),
                 fingerprints.clone(),
                 Authenticator::new(&config),
-            ),
+            )),
             proxy: Arc::new(Proxy::new(
                 &config,
                 dynamic,
@@ -135,8 +135,8 @@ impl Server {
     }
 
     /// The issuer, for URLs made without a request.
-    pub fn api(&self) -> &Api {
-        &self.shared.api
+    pub fn api(&self) -> Arc<Api> {
+        Arc::clone(&self.shared.api)
     }
 
     /// Serves until told to drain (or until `commands` closes), and ends when the last session has ended or

@@ -1,3 +1,4 @@
 //! The integration tests: one binary, so that the support code is compiled and linked once.
 
+mod console;
 mod support;

@@ -11,6 +11,7 @@ pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod qemu;
 pub(crate) mod qmp;
+pub(crate) mod server;
 pub(crate) mod temp;
 pub(crate) mod xvnc;
 
