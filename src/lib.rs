@@ -10,8 +10,10 @@
 
 pub mod api;
 pub mod auth;
+pub mod certs;
 pub mod clock;
 pub mod config;
 pub mod ids;
+pub mod net;
 pub mod targets;
 pub mod tokens;

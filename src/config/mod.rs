@@ -1,12 +1,29 @@
 //! Configuration, resolved: every value present, checked and typed. `file.rs` is what users write.
+//!
+//! `section.rs` reads tables and notes every mistake with its line; `units.rs` has the small languages.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod certificate;
+mod document;
+mod error;
+mod file;
+mod secret;
+mod section;
 mod target;
+mod target_file;
+mod units;
+pub mod watch;
 
+#[cfg(test)]
+mod tests;
+
+pub use certificate::{DEVELOPMENT_ORGANIZATION, is_development};
+pub use error::{ConfigError, Problem};
+pub use secret::{PrivateFileError, read_private};
 pub use target::{Admin, Endpoint, FixedToken, Host, Kind, Os, State, Target, Viewers, VncSecurity};
 
 /// A string that is never shown: `Debug` is redacted, memory is cleared on drop.
@@ -35,8 +52,83 @@ pub struct Config {
     pub auth_tokens: Vec<FixedToken>,
     /// A file with more targets, reloaded on change.
     pub inventory_file: Option<PathBuf>,
-    /// Targets from the configuration file and from `inventory_file`.
+    /// Targets from the configuration file and from `inventory_file`; ids are unique.
     pub targets: Vec<Target>,
+    /// Credentials that were made because none were written: to be printed once.
+    pub generated: GeneratedCredentials,
+    /// The file this came from, if any.
+    pub source: Option<PathBuf>,
+    /// What is allowed but hardly meant: to be logged at start and shown by `check`.
+    pub warnings: Vec<Problem>,
+}
+
+/// Credentials made at start, for loopback listeners without any of their own.
+#[derive(Clone, Debug, Default)]
+pub struct GeneratedCredentials {
+    /// The `X-Auth-Token` of the only entry of `auth_tokens`.
+    pub token: Option<Secret>,
+    /// The admin listener's bearer token, `admin.token`.
+    pub admin_token: Option<Secret>,
+}
+
+impl Config {
+    /// The configuration in the file, or [`Config::default_local`] without one.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or with everything that is wrong in it and in the files it names.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        match path {
+            Some(path) => {
+                let config = Self::parse(&document::read(path)?, path)?;
+                Ok(Self { source: Some(path.to_owned()), ..config })
+            }
+            None => Self::default_local(),
+        }
+    }
+
+    /// The configuration in `text`; relative paths and messages go by `origin`, which is not read.
+    ///
+    /// # Errors
+    /// With everything that is wrong in the text and in the files it names.
+    pub fn parse(text: &str, origin: &Path) -> Result<Self, ConfigError> {
+        document::parse(origin, text, |name| std::env::var(name).ok(), file::config)
+    }
+
+    /// A working local set-up: loopback listeners, generated credentials, no targets.
+    ///
+    /// # Errors
+    /// If the operating system gives no random bytes.
+    pub fn default_local() -> Result<Self, ConfigError> {
+        Self::parse("", Path::new("(built-in defaults)"))
+    }
+
+    /// Reads the targets again, from the file this came from and from its inventory; `self` stays as it is.
+    /// All of the file is checked again, but only targets are taken: other settings need a restart.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; keep the targets you have.
+    pub fn reload_targets(&self) -> Result<Vec<Target>, ConfigError> {
+        match (&self.source, &self.inventory_file) {
+            (Some(source), _) => Self::load(Some(source)).map(|config| config.targets),
+            (None, Some(file)) => load_targets(file),
+            (None, None) => Ok(self.targets.clone()),
+        }
+    }
+
+    /// The files whose change calls for [`Config::reload_targets`].
+    pub fn target_files(&self) -> Vec<PathBuf> {
+        self.source.iter().chain(&self.inventory_file).cloned().collect()
+    }
+}
+
+/// The targets of an inventory file (`[[target]]` tables and nothing else).
+///
+/// # Errors
+/// If the file cannot be read, or with everything that is wrong in it.
+pub fn load_targets(path: &Path) -> Result<Vec<Target>, ConfigError> {
+    let mut targets = target_file::Targets::default();
+    file::target_list(path, &mut targets)?;
+    Ok(targets.list)
 }
 
 /// Listening addresses.
@@ -48,6 +140,18 @@ pub struct Listen {
     pub proxy: SocketAddr,
     /// Health, metrics, sessions.
     pub admin: SocketAddr,
+}
+
+impl Listen {
+    /// The listeners by the names of their settings.
+    pub fn named(&self) -> [(&'static str, SocketAddr); 3] {
+        [("api", self.api), ("proxy", self.proxy), ("admin", self.admin)]
+    }
+
+    /// Whether nothing listens beyond loopback.
+    pub fn is_loopback(&self) -> bool {
+        self.named().iter().all(|(_, address)| address.ip().is_loopback())
+    }
 }
 
 /// TLS files.
@@ -97,6 +201,26 @@ pub struct Proxy {
     pub drain: Duration,
     /// Worker threads, one current-thread runtime each.
     pub workers: usize,
+}
+
+impl Proxy {
+    /// `public_url` with `ws` or `wss` for its scheme: `{public_ws_url}` in templates.
+    pub fn public_ws_url(&self) -> String {
+        self.public_url.replacen("http", "ws", 1)
+    }
+
+    /// The origin of `public_url`, as browsers send it: without path and default port.
+    pub fn public_origin(&self) -> String {
+        let (scheme, rest) = self.public_url.split_once("://").unwrap_or(("", &self.public_url));
+        let place = rest.split_once('/').map_or(rest, |(place, _)| place);
+        let default = if scheme == "https" { ":443" } else { ":80" };
+        format!("{scheme}://{}", place.strip_suffix(default).unwrap_or(place))
+    }
+
+    /// What `public_url` is when nobody wrote it; for a server that was bound to port 0.
+    pub fn default_public_url(address: SocketAddr, tls: bool) -> String {
+        file::default_public_url(address, tls)
+    }
 }
 
 /// How tokens look.

@@ -1,5 +1,5 @@
-//! Targets: which servers there are and whose they are.
+//! What can be opened: the inventory of servers and where their consoles are.
 
 mod inventory;
 
-pub use inventory::{Entry, Inventory};
+pub use inventory::{Changes, Entry, Inventory, generation};

@@ -1,0 +1,395 @@
+//! The settings as users write them: each read, checked and given its default, in the order of the example.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+
+use super::secret::{self, Written};
+use super::section::{Fault, Section};
+use super::target_file::Targets;
+use super::{
+    Admin, Config, ConfigError, Dialect, FixedToken, GeneratedCredentials, Limits, Listen, Problem, Proxy,
+    Secret, Tls, TokenFormat, Tokens, Urls, certificate, document, target_file, units,
+};
+
+/// Largest count any limit takes; beyond it, it is a slip.
+const MOST: u64 = 100_000_000;
+
+/// Longest token lifetime: a bearer URL that works for longer than a day is a password.
+const LONGEST_TTL: Duration = Duration::from_secs(86_400);
+
+/// Reads the whole configuration; what is wrong in other files goes to `elsewhere`.
+pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config {
+    let section = root.section("listen");
+    let (listen, allow_plain) = listen(&section);
+    let tls_section = root.section("tls");
+    let encrypted = tls_section.present();
+    let tls = tls(tls_section, &listen);
+    if section.clean() && !encrypted && !allow_plain {
+        refuse_exposed_plain(&section, &listen);
+    }
+    section.finish();
+
+    let mut generated = GeneratedCredentials::default();
+    let admin = admin(root.section("admin"), &listen, &mut generated);
+    let dialects = api(root.section("api"));
+    let proxy = proxy(root.section("proxy"), &listen, encrypted);
+    let tokens = tokens(root.section("tokens"));
+    let limits = limits(root.section("limits"));
+    let urls = urls(root.section("urls"));
+
+    let mut targets = Targets::default();
+    targets.read(root);
+    let inventory_file = inventory(root.section("inventory"), &mut targets, elsewhere);
+    let targets = targets.list;
+    let project = targets.first().map_or("local", |target| target.project.as_str());
+    let auth_tokens = auth(root.section("auth"), &listen, project, &mut generated);
+
+    Config {
+        listen,
+        tls,
+        admin,
+        dialects,
+        proxy,
+        tokens,
+        limits,
+        urls,
+        auth_tokens,
+        inventory_file,
+        targets,
+        generated,
+        source: None,
+        warnings: root.document().warnings(),
+    }
+}
+
+fn listen(section: &Section<'_>) -> (Listen, bool) {
+    let address = |key, port| {
+        section.text(key, units::listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)))
+    };
+    let listen =
+        Listen { api: address("api", 8774), proxy: address("proxy", 6080), admin: address("admin", 9091) };
+    let allow_plain = section.flag("allow_plain").unwrap_or(false);
+    if section.clean() {
+        for (key, other) in [("api", listen.api), ("proxy", listen.proxy)] {
+            if clash(other, listen.admin) {
+                let message = format!("needs a port of its own: {key} listens on {other}");
+                section.problem("admin", message);
+            }
+        }
+        if listen.api != listen.proxy && clash(listen.api, listen.proxy) {
+            let message = format!("overlaps api, {}; write both alike or use another port", listen.api);
+            section.problem("proxy", message);
+        }
+    }
+    (listen, allow_plain)
+}
+
+/// Whether the second bind would fail. Port 0 is a fresh port each time.
+fn clash(a: SocketAddr, b: SocketAddr) -> bool {
+    // `[::]` takes the port of every IPv4 address too, unless the system says otherwise.
+    let every = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
+    let overlap = a.ip() == b.ip() || every(a.ip(), b.ip()) || every(b.ip(), a.ip());
+    a.port() == b.port() && a.port() != 0 && overlap
+}
+
+fn refuse_exposed_plain(section: &Section<'_>, listen: &Listen) {
+    for (key, address) in listen.named() {
+        if !address.ip().is_loopback() {
+            let message = format!(
+                "plain HTTP on {address} would show tokens and consoles to the network; add [tls], or set \
+                 listen.allow_plain = true if something in front of it speaks TLS"
+            );
+            section.problem(key, message);
+        }
+    }
+}
+
+fn tls(section: Section<'_>, listen: &Listen) -> Option<Tls> {
+    let certificate = section.path("certificate");
+    let key = section.path("key");
+    if section.present() && section.clean() {
+        for (name, path) in [("certificate", &certificate), ("key", &key)] {
+            if path.is_none() {
+                section.problem(name, "is required under [tls]; add it, or remove [tls]");
+            }
+        }
+    }
+    if let Some(path) = &certificate {
+        match std::fs::read(path) {
+            Err(error) => {
+                section.problem("certificate", format!("{}: cannot be read: {error}", path.display()))
+            }
+            Ok(pem) if !listen.is_loopback() && first_is_development(&pem) => {
+                let message = "is a development certificate, which is for loopback addresses only; use one \
+                               from your own authority";
+                section.problem("certificate", message);
+            }
+            Ok(_) => {}
+        }
+    }
+    if let Some(Err(error)) = key.as_deref().map(secret::read_private) {
+        section.problem("key", error.to_string());
+    }
+    section.finish();
+    Some(Tls { certificate: certificate?, key: key? })
+}
+
+fn first_is_development(pem: &[u8]) -> bool {
+    CertificateDer::pem_slice_iter(pem).flatten().any(|der| certificate::is_development(&der))
+}
+
+fn admin(section: Section<'_>, listen: &Listen, generated: &mut GeneratedCredentials) -> Admin {
+    let token = match secret::secret(&section, &secret::TOKEN) {
+        Written::Given(token) => Some(token),
+        Written::Faulty => None,
+        Written::Absent if listen.admin.ip().is_loopback() => {
+            generated.admin_token = generate(&section);
+            generated.admin_token.clone()
+        }
+        Written::Absent => {
+            let message = format!("is required, for admin listens on {}; add token_file", listen.admin);
+            section.problem("token", message);
+            None
+        }
+    };
+    section.finish();
+    Admin { token }
+}
+
+fn generate(section: &Section<'_>) -> Option<Secret> {
+    secret::random()
+        .map_err(|error| section.problem("token", format!("the system gives no random bytes: {error}")))
+        .ok()
+}
+
+fn api(section: Section<'_>) -> BTreeSet<Dialect> {
+    let dialects = section.texts("dialects", |text| match text {
+        "openstack" => Ok(Dialect::Openstack),
+        "otc" | "huawei-bms" | "huawei-clouddc" | "huawei-ecs" | "native" => {
+            Err(Fault::Later(format!("the dialect {text}")))
+        }
+        _ => Err(Fault::expected("\"openstack\"")),
+    });
+    if section.clean() && dialects.as_ref().is_some_and(Vec::is_empty) {
+        section.problem("dialects", "expected at least one dialect, \"openstack\", found an empty list");
+    }
+    section.finish();
+    dialects.map_or_else(|| BTreeSet::from([Dialect::Openstack]), |list| list.into_iter().collect())
+}
+
+fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
+    let public_url = section.text("public_url", units::public_url);
+    if let Some(url) = public_url.as_deref().filter(|url| encrypted && url.starts_with("http:")) {
+        let message = format!(
+            "begins with http: but proxy speaks TLS; browsers need {}",
+            url.replacen("http", "https", 1)
+        );
+        section.warning("public_url", message);
+    }
+    if public_url.is_none() && section.clean() && listen.proxy.ip().is_unspecified() {
+        let message = format!("is required, for proxy listens on every address ({})", listen.proxy);
+        section.problem("public_url", message + "; write the URL that browsers use");
+    }
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let off = |key| section.text(key, units::duration_or_off);
+    let proxy = Proxy {
+        public_url: public_url.unwrap_or_else(|| default_public_url(listen.proxy, encrypted)),
+        allowed_origins: section.texts("allowed_origins", units::origin).into_iter().flatten().collect(),
+        frame_ancestors: section.texts("frame_ancestors", units::frame_ancestor).unwrap_or_default(),
+        trusted_proxies: section.texts("trusted_proxies", units::ip).unwrap_or_default(),
+        idle_timeout: off("idle_timeout").flatten(),
+        max_session: off("max_session").flatten(),
+        ping: off("ping").unwrap_or(Some(Duration::from_secs(30))),
+        drain: section
+            .text("drain", |text| units::duration_or_zero(text, "a duration such as \"25s\""))
+            .unwrap_or(Duration::from_secs(25)),
+        workers: section.number("workers", 0..=1024).map(count).filter(|n| *n > 0).unwrap_or_else(cores),
+    };
+    section.finish();
+    proxy
+}
+
+/// What browsers use when the proxy has no name of its own.
+pub(super) fn default_public_url(address: SocketAddr, tls: bool) -> String {
+    format!("{}://{address}", if tls { "https" } else { "http" })
+}
+
+fn tokens(section: Section<'_>) -> Tokens {
+    section.text("store", |text| match text {
+        "memory" => Ok(()),
+        redis if redis.starts_with("redis") => Err(Fault::Later("a Redis store".to_owned())),
+        _ => Err(Fault::expected("\"memory\"")),
+    });
+    let tokens = Tokens {
+        ttl: section.text("ttl", units::duration).unwrap_or(Duration::from_secs(600)),
+        max_ttl: section.text("max_ttl", units::duration).unwrap_or(Duration::from_secs(3600)),
+        format: section.text("format", token_format).unwrap_or(TokenFormat::Uuid),
+        capacity: section.number("capacity", 1..=MOST).map_or(250_000, count),
+        enforce: section.flag("enforce").unwrap_or(false),
+    };
+    section.later("resume_grace");
+    if tokens.ttl > tokens.max_ttl && section.clean() {
+        let max = humantime::format_duration(tokens.max_ttl);
+        section.problem("ttl", format!("is longer than tokens.max_ttl, {max}; shorten it or raise that"));
+    }
+    if tokens.max_ttl > LONGEST_TTL {
+        section.problem("max_ttl", "expected at most \"24h\": a link that works longer is a password");
+    }
+    section.finish();
+    tokens
+}
+
+fn token_format(text: &str) -> Result<TokenFormat, Fault> {
+    match text {
+        "uuid" => Ok(TokenFormat::Uuid),
+        "base64url" => Ok(TokenFormat::Base64Url),
+        _ => Err(Fault::expected("\"uuid\" or \"base64url\"")),
+    }
+}
+
+fn limits(section: Section<'_>) -> Limits {
+    let limit = |key, default| section.number(key, 0..=MOST).map_or(default, count);
+    let limits = Limits {
+        sessions: limit("sessions", 20_000),
+        sessions_per_target: limit("sessions_per_target", 8),
+        sessions_per_project: limit("sessions_per_project", 0),
+        sessions_per_source: limit("sessions_per_source", 0),
+        unauthenticated: limit("unauthenticated", 10_000),
+        issue_per_second: u32::try_from(limit("issue_per_second", 20)).unwrap_or(u32::MAX),
+        outstanding_per_target: limit("outstanding_per_target", 20),
+    };
+    section.finish();
+    limits
+}
+
+/// A checked number as a count.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn urls(section: Section<'_>) -> Urls {
+    let template =
+        |key, default: &str| section.text(key, units::template).unwrap_or_else(|| default.to_owned());
+    let urls = Urls {
+        openstack_novnc: template("openstack_novnc", "{public_url}/vnc_lite.html?path=%3Ftoken%3D{token}"),
+        openstack_serial: template("openstack_serial", "{public_ws_url}/?token={token}"),
+        otc_serial: template("otc_serial", "{public_url}/?token={token}"),
+        huawei_bms_serial: "{public_url}/serial/{zone}.{region}/?token={token}".to_owned(),
+        huawei_clouddc_vnc: "{public_url}/vnc/{zone}.{region}/vnc_auto.html?token={token}&compression=9\
+                             &quality=0&resize=scale"
+            .to_owned(),
+        huawei_ecs_vnc: "{public_url}/vnc_auto.html?token={token}&lang=EN&tLength=70".to_owned(),
+        openstack_spice: None,
+        openstack_mks: None,
+    };
+    for key in
+        ["huawei_bms_serial", "huawei_clouddc_vnc", "huawei_ecs_vnc", "openstack_spice", "openstack_mks"]
+    {
+        section.later(key);
+    }
+    section.finish();
+    urls
+}
+
+fn inventory(section: Section<'_>, targets: &mut Targets, elsewhere: &mut Vec<Problem>) -> Option<PathBuf> {
+    let file = section.path("file");
+    if let Some(path) = &file {
+        match target_list(path, targets) {
+            Ok(()) => {}
+            Err(ConfigError::Invalid(problems)) => elsewhere.extend(problems),
+            Err(ConfigError::Unreadable { path, source }) => {
+                let message =
+                    format!("{}: cannot be read: {source}; make it, or remove this line", path.display());
+                section.problem("file", message);
+            }
+        }
+    }
+    section.finish();
+    file
+}
+
+/// Reads an inventory's own file, which holds `[[target]]` and nothing else, on top of `targets`.
+pub(super) fn target_list(path: &Path, targets: &mut target_file::Targets) -> Result<(), ConfigError> {
+    let text = document::read(path)?;
+    document::parse(path, &text, |_| None, |root, _| targets.read(root))
+}
+
+fn auth(
+    section: Section<'_>,
+    listen: &Listen,
+    project: &str,
+    generated: &mut GeneratedCredentials,
+) -> Vec<FixedToken> {
+    section.later("keystone");
+    section.later("access_key");
+    let mut tokens: Vec<FixedToken> = Vec::new();
+    let written = section.sections("token");
+    let none = written.is_empty();
+    for section in written {
+        if let Some(token) = fixed_token(&section) {
+            if tokens.iter().any(|other| other.sha256 == token.sha256) {
+                section.problem("token", "is the same as another [[auth.token]]; each needs its own");
+            }
+            tokens.push(token);
+        }
+        section.finish();
+    }
+    if none && section.clean() {
+        if listen.api.ip().is_loopback() {
+            generated.token = generate(&section);
+            tokens.extend(generated.token.as_ref().map(|token| FixedToken {
+                sha256: Sha256::digest(token.expose_secret().as_bytes()).into(),
+                user: "local".into(),
+                project: project.into(),
+                roles: vec!["member".to_owned()],
+            }));
+        } else {
+            let message = format!("is required, for api listens on {}; add [[auth.token]]", listen.api);
+            section.problem("token", message);
+        }
+    }
+    section.finish();
+    tokens
+}
+
+fn fixed_token(section: &Section<'_>) -> Option<FixedToken> {
+    let digest = section.text("token_sha256", sha256);
+    let token = secret::secret(section, &secret::TOKEN);
+    let user = section.required("user", units::name);
+    let project = section.required("project", units::id);
+    let roles = section.texts("roles", units::word).unwrap_or_else(|| vec!["member".to_owned()]);
+    let sha256 = match (digest, token) {
+        (Some(digest), Written::Absent) => Some(digest),
+        (None, Written::Given(token)) => Some(Sha256::digest(token.expose_secret().as_bytes()).into()),
+        (None, Written::Absent) => {
+            let message = "is required here; add one of token_sha256, token_file, token_env, token";
+            section.problem("token", message);
+            None
+        }
+        (Some(_), Written::Given(_)) => {
+            section.problem("token_sha256", "is given beside the token itself; keep one");
+            None
+        }
+        (_, Written::Faulty) => None,
+    };
+    Some(FixedToken { sha256: sha256?, user: user?.into(), project: project?.into(), roles })
+}
+
+fn sha256(text: &str) -> Result<[u8; 32], Fault> {
+    let form = || Fault::expected("64 hexadecimal digits (printf %s TOKEN | sha256sum)");
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(form());
+    }
+    let mut digest = [0; 32];
+    for (at, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| form())?;
+    }
+    Ok(digest)
+}

@@ -1,0 +1,152 @@
+//! `[[target]]` tables, in the configuration file or in the inventory's own file.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::section::{Fault, Section, quote};
+use super::target::{Kind, Os, State, Target, Viewers, VncSecurity};
+use super::units;
+
+/// The targets read so far and where each was written.
+#[derive(Default)]
+pub(super) struct Targets {
+    pub(super) list: Vec<Target>,
+    places: HashMap<String, String>,
+}
+
+impl Targets {
+    /// Reads every `[[target]]` of `root`.
+    pub(super) fn read(&mut self, root: &Section<'_>) {
+        for section in root.sections("target") {
+            let target = target(&section);
+            if let Some(target) = target.filter(|target| self.first(&section, target)) {
+                self.list.push(target);
+            }
+            section.finish();
+        }
+    }
+
+    fn first(&mut self, section: &Section<'_>, target: &Target) -> bool {
+        match self.places.entry(target.id.to_string()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(section.place());
+                true
+            }
+            Entry::Occupied(other) => {
+                section.problem("id", format!("the target {} is at {} already", target.id, other.get()));
+                false
+            }
+        }
+    }
+}
+
+fn target(section: &Section<'_>) -> Option<Target> {
+    let id = section.required("id", units::id);
+    let name = section.text("name", units::name);
+    let project = section.required("project", units::id);
+    let kind = section.text("kind", kind).unwrap_or(Kind::Vm);
+    let state = section.text("state", state).unwrap_or(State::Active);
+    let os = section.text("os", os).unwrap_or(Os::Linux);
+    // The names of a default OpenStack installation; URL templates need some.
+    let zone = section.text("zone", units::word).unwrap_or_else(|| "nova".to_owned());
+    let region = section.text("region", units::word).unwrap_or_else(|| "RegionOne".to_owned());
+    let vnc = section.text("vnc", units::endpoint);
+    let serial = section.text("serial", units::endpoint);
+    if vnc.is_some() && vnc == serial {
+        section.problem("serial", "is the same endpoint as vnc; a console speaks one protocol");
+    }
+    let vnc_viewers = section.text("vnc_viewers", viewers).unwrap_or(Viewers::Share);
+    let serial_viewers = section.text("serial_viewers", serial_viewers).unwrap_or(Viewers::Deny);
+    let vnc_security = vnc_security(section.section("vnc_security"));
+    let id = id?;
+    Some(Target {
+        name: name.unwrap_or_else(|| id.clone()),
+        id: id.into(),
+        project: project?.into(),
+        kind,
+        state,
+        os,
+        zone,
+        region,
+        vnc,
+        serial,
+        vnc_viewers,
+        serial_viewers,
+        vnc_security,
+    })
+}
+
+fn kind(text: &str) -> Result<Kind, Fault> {
+    match text {
+        "vm" => Ok(Kind::Vm),
+        "baremetal" => Ok(Kind::Baremetal),
+        _ => Err(Fault::expected("\"vm\" or \"baremetal\"")),
+    }
+}
+
+fn state(text: &str) -> Result<State, Fault> {
+    match text {
+        "active" => Ok(State::Active),
+        "building" => Ok(State::Building),
+        "deleting" => Ok(State::Deleting),
+        "migrating" => Ok(State::Migrating),
+        "stopped" => Ok(State::Stopped),
+        _ => Err(Fault::expected("\"active\", \"building\", \"deleting\", \"migrating\" or \"stopped\"")),
+    }
+}
+
+fn os(text: &str) -> Result<Os, Fault> {
+    match text {
+        "linux" => Ok(Os::Linux),
+        "windows" => Ok(Os::Windows),
+        _ => Err(Fault::expected("\"linux\" or \"windows\"")),
+    }
+}
+
+fn viewers(text: &str) -> Result<Viewers, Fault> {
+    match text {
+        "deny" => Ok(Viewers::Deny),
+        "steal" => Ok(Viewers::Steal),
+        "share" => Ok(Viewers::Share),
+        _ => Err(Fault::expected("\"deny\", \"steal\" or \"share\"")),
+    }
+}
+
+fn serial_viewers(text: &str) -> Result<Viewers, Fault> {
+    match text {
+        "hub" => Err(Fault::Later("\"hub\"".to_owned())),
+        _ => viewers(text),
+    }
+}
+
+fn vnc_security(section: Section<'_>) -> Vec<VncSecurity> {
+    let types = section.texts("types", security_type);
+    for key in ["password", "password_file", "password_env", "ca", "username", "name", "pin"] {
+        section.later(key);
+    }
+    let types = match types {
+        Some(types) if types.is_empty() && section.clean() => {
+            section
+                .problem("types", "expected at least one of \"none\", \"pass-through\", found an empty list");
+            types
+        }
+        Some(types) => types,
+        None => vec![VncSecurity::None],
+    };
+    let repeated = types.iter().enumerate().any(|(at, one)| types[..at].contains(one));
+    if repeated {
+        section.problem("types", "names the same type twice; keep one");
+    }
+    section.finish();
+    types
+}
+
+fn security_type(text: &str) -> Result<VncSecurity, Fault> {
+    match text {
+        "none" => Ok(VncSecurity::None),
+        "pass-through" => Ok(VncSecurity::PassThrough),
+        "vnc" => Err(Fault::Later("\"vnc\"".to_owned())),
+        vencrypt if vencrypt.starts_with("vencrypt-") => Err(Fault::Later(quote(vencrypt))),
+        _ => Err(Fault::expected("\"none\" or \"pass-through\"")),
+    }
+}

@@ -1,0 +1,74 @@
+//! The example file: every setting, each with its default.
+
+use super::*;
+
+/// The example with every setting in force: settings are commented with `#` alone, prose with `# `.
+fn example() -> String {
+    let text = include_str!("../../../consolegate.example.toml");
+    let setting = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
+    let active = |line: &'static str| line.strip_prefix('#').filter(|rest| setting(rest)).unwrap_or(line);
+    // Of the ways to write a secret one can be in force, and files would have to be there.
+    let usable = |line: &&str| {
+        !["token_", "token =", "file =", "certificate", "key =", "[tls]"]
+            .iter()
+            .any(|start| line.starts_with(start) && !line.starts_with("token_sha256"))
+    };
+    text.lines().map(active).filter(usable).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_as_it_is_changes_nothing() {
+    let text = include_str!("../../../consolegate.example.toml");
+    assert_eq!(comparable(parse(text).unwrap()), comparable(Config::default_local().unwrap()));
+}
+
+#[test]
+fn the_example_in_force_is_the_defaults() {
+    let config = parse(&example()).unwrap();
+    let target = config.targets[0].clone();
+    assert_eq!((target.id.as_str(), target.name.as_str()), ("47e9be4e-a7b9-471f-92d9-ffc83814e07a", "bm1"));
+    let bare = parse("[[target]]\nid = \"a\"\nproject = \"p\"").unwrap().targets.remove(0);
+    let named = Target {
+        id: target.id.clone(),
+        name: target.name.clone(),
+        project: target.project.clone(),
+        vnc: target.vnc.clone(),
+        serial: target.serial.clone(),
+        ..bare
+    };
+    assert_eq!(target, named);
+    assert_eq!(config.auth_tokens[0].roles, ["member"]);
+    let without = Config { targets: Vec::new(), ..config };
+    assert_eq!(comparable(without), comparable(Config::default_local().unwrap()));
+}
+
+/// All but the credentials, which differ at each start.
+fn comparable(config: Config) -> String {
+    let (auth_tokens, generated) = (Vec::new(), GeneratedCredentials::default());
+    format!("{:?}", Config { auth_tokens, generated, admin: Admin::default(), ..config })
+}
+
+#[test]
+fn the_example_has_every_setting_and_no_other() {
+    let text = "[[auth.token]]\n[[target]]\n";
+    let table = toml::de::DeTable::parse(text).unwrap();
+    let document = section::Document::new(Path::new("c.toml"), text, |_| None);
+    let root = document.root(table.get_ref());
+    file::config(&root, &mut Vec::new());
+    root.finish();
+    let known = document.asked.borrow().clone();
+
+    let mut section = String::new();
+    let mut shown = BTreeSet::new();
+    for line in include_str!("../../../consolegate.example.toml").lines() {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        if line.starts_with('[') {
+            section = line.trim_matches(['[', ']']).to_owned();
+            let parents = section.match_indices('.').map(|(at, _)| section[..at].to_owned());
+            shown.extend(parents.chain([section.clone()]));
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
+            shown.insert(format!("{section}.{key}"));
+        }
+    }
+    assert_eq!(shown, known);
+}

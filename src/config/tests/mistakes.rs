@@ -1,0 +1,311 @@
+//! Each mistake gives its line, its key, what was found and the remedy.
+
+use super::*;
+
+/// What a configuration needs once `api` listens beyond loopback.
+const EXPOSED: &str = "[listen]\napi = \"0.0.0.0:1\"\n";
+
+#[test]
+fn syntax() {
+    assert!(errors("[proxy]\nping = \n").starts_with("c.toml:2: "));
+    assert!(errors("[proxy]\nping = \"1s\"\nping = \"2s\"\n").contains("duplicate key"));
+    check("proxy = 3", "1: proxy: expected a table, [proxy]");
+    check("[target]\nid = \"a\"", "1: target: expected tables, each under [[target]]");
+    check("target = [1]", "1: target: expected tables, each under [[target]]");
+}
+
+#[test]
+fn unknown_settings() {
+    check("[proxy]\npign = \"30s\"", "2: proxy.pign: unknown setting; did you mean ping?");
+    check("\n[prox]\nping = \"30s\"", "2: prox: unknown setting; did you mean proxy?");
+    check("[inventory]\naudience = 1", "2: inventory.audience: unknown setting; known here: file");
+    check_target(
+        "viewers = \"deny\"",
+        "4: target.viewers: unknown setting; known here: id, kind, name, os, \
+        project, region, serial, serial_viewers, state, vnc, vnc_security, vnc_viewers, zone",
+    );
+    for section in ["listen", "admin", "api", "tls", "proxy", "tokens", "limits", "urls", "auth", "inventory"]
+    {
+        let all = errors(&format!("[{section}]\nzzz = 1"));
+        assert!(all.contains(&format!("c.toml:2: {section}.zzz: unknown setting; known here: ")), "{all}");
+    }
+    check_target("vnc_security.zzz = 1", "4: target.vnc_security.zzz: unknown setting; known here: types");
+}
+
+#[test]
+fn wrong_types_and_values() {
+    let duration = "expected a duration such as \"30s\", or \"0s\" for off, found";
+    check("[proxy]\nping = \"abc\"", &format!("2: proxy.ping: {duration} \"abc\""));
+    check("[proxy]\nping = 30", &format!("2: proxy.ping: {duration} 30"));
+    check("[proxy]\n\nworkers = -1", "3: proxy.workers: expected a whole number from 0 to 1024, found -1");
+    check("[proxy]\nworkers = 2000", "2: proxy.workers: expected a whole number from 0 to 1024, found 2000");
+    check("[tokens]\nenforce = \"yes\"", "2: tokens.enforce: expected true or false, found \"yes\"");
+    check(
+        "[tokens]\ncapacity = 0",
+        "2: tokens.capacity: expected a whole number from 1 to 100000000, found 0",
+    );
+    check("[tokens]\nformat = 1", "2: tokens.format: expected \"uuid\" or \"base64url\", found 1");
+    check(
+        "[limits]\nsessions = 1.5",
+        "2: limits.sessions: expected a whole number from 0 to 100000000, found 1.5",
+    );
+    check(
+        "[api]\ndialects = \"openstack\"",
+        "2: api.dialects: expected a list of strings such as [\"a\", \"b\"], \
+        found \"openstack\"",
+    );
+    check(
+        "[api]\ndialects = []",
+        "2: api.dialects: expected at least one dialect, \"openstack\", found an empty list",
+    );
+    check(
+        "[listen]\napi = \"localhost:1\"",
+        "2: listen.api: expected an address and port such as \
+        \"127.0.0.1:6080\" or \"[::1]:6080\" (not a host name), found \"localhost:1\"",
+    );
+    check(
+        "[proxy]\nallowed_origins = [\n  \"https://a\",\n  \"null\",\n]",
+        "4: proxy.allowed_origins: expected \
+        an origin such as \"https://dashboard.example.org\" (scheme, host, port), found \"null\"",
+    );
+    check(
+        "[proxy]\nframe_ancestors = [\"*\"]",
+        "2: proxy.frame_ancestors: expected \"'self'\" or an origin such \
+        as \"https://*.example.org\", found \"*\"",
+    );
+    check(
+        "[proxy]\ntrusted_proxies = [\"10.0.0.0/8\"]",
+        "2: proxy.trusted_proxies: expected one address such \
+        as \"10.0.0.1\" (networks are not in this version), found \"10.0.0.0/8\"",
+    );
+    check(
+        "[proxy]\npublic_url = \"console.example.org\"",
+        "2: proxy.public_url: expected a URL such as \
+        \"https://console.example.org\" or \"http://127.0.0.1:6080\", found \"console.example.org\"",
+    );
+    check("[proxy]\nping = \"\\u001b[2J\"", &format!("2: proxy.ping: {duration} \"\\u{{1b}}[2J\""));
+    assert!(errors(&format!("[proxy]\nping = \"{}\"", "x".repeat(9000))).len() < 300);
+}
+
+#[test]
+fn impossible_values() {
+    check(
+        "[tokens]\nttl = \"0s\"",
+        "2: tokens.ttl: expected a duration above zero such as \"30s\" or \"10m\", \
+        found \"0s\"",
+    );
+    check(
+        "[tokens]\nttl = \"2h\"",
+        "2: tokens.ttl: is longer than tokens.max_ttl, 1h; shorten it or raise that",
+    );
+    check(
+        "[tokens]\nmax_ttl = \"25h\"",
+        "2: tokens.max_ttl: expected at most \"24h\": a link that works longer \
+        is a password",
+    );
+    check(
+        "[listen]\nadmin = \"127.0.0.1:6080\"",
+        "2: listen.admin: needs a port of its own: proxy listens on \
+        127.0.0.1:6080",
+    );
+    check(
+        "[listen]\napi = \"127.0.0.1:9091\"",
+        "1: listen.admin: needs a port of its own: api listens on \
+        127.0.0.1:9091",
+    );
+    check(
+        "[listen]\nallow_plain = true\nproxy = \"[::]:8774\"\n[proxy]\npublic_url = \"http://h\"",
+        "3: listen.proxy: overlaps api, 127.0.0.1:8774; write both alike or use another port",
+    );
+    check(
+        "[listen]\nproxy = \"192.0.2.1:80\"",
+        "2: listen.proxy: plain HTTP on 192.0.2.1:80 would show tokens \
+        and consoles to the network; add [tls], or set listen.allow_plain = true if something in front of it \
+        speaks TLS",
+    );
+    check(
+        "[listen]\nallow_plain = true\nproxy = \"0.0.0.0:80\"",
+        " proxy.public_url: is required, for proxy \
+        listens on every address (0.0.0.0:80); write the URL that browsers use",
+    );
+    check(
+        &format!("{EXPOSED}allow_plain = true"),
+        " auth.token: is required, for api listens on 0.0.0.0:1; \
+        add [[auth.token]]",
+    );
+    check(
+        "[listen]\nallow_plain = true\nadmin = \"0.0.0.0:1\"\n[admin]",
+        "4: admin.token: is required, for \
+        admin listens on 0.0.0.0:1; add token_file",
+    );
+    assert!(parse("[listen]\napi = \"127.0.0.1:6080\"").is_ok(), "one port may serve both");
+    assert!(parse("[listen]\napi = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"").is_ok(), "0 is no clash");
+}
+
+#[test]
+fn templates() {
+    check(
+        "[urls]\nopenstack_novnc = \"{public_url}/vnc.html\"",
+        "2: urls.openstack_novnc: expected a template \
+        that holds token={token} (or token%3D{token} inside path=), found \"{public_url}/vnc.html\"",
+    );
+    check(
+        "[urls]\notc_serial = \"{public_url}/?token={tokn}\"",
+        "2: urls.otc_serial: unknown placeholder \
+        {tokn}; did you mean token?",
+    );
+    check(
+        "[urls]\notc_serial = \"{public_url}/?token={token}}\"",
+        "2: urls.otc_serial: a brace without its partner",
+    );
+    check(
+        "[urls]\nopenstack_serial = \"/?token={token}\"",
+        "2: urls.openstack_serial: expected a template that \
+        begins with {public_url}, {public_ws_url} or a scheme, found \"/?token={token}\"",
+    );
+}
+
+#[test]
+fn later_settings_are_refused_by_name() {
+    let later = "is known, but not in this version";
+    for (text, place) in [
+        ("[auth.keystone]\nurl = \"x\"", "1: auth.keystone:"),
+        ("[[auth.access_key]]\nuser = \"x\"", "1: auth.access_key:"),
+        ("[tokens]\nresume_grace = \"60s\"", "2: tokens.resume_grace:"),
+        ("[tokens]\nstore = \"redis://h:6379/0\"", "2: tokens.store: a Redis store"),
+        ("[api]\ndialects = [\"openstack\",\n\"huawei-ecs\"]", "3: api.dialects: the dialect huawei-ecs"),
+        ("[api]\ndialects = [\"native\"]", "2: api.dialects: the dialect native"),
+        ("[urls]\nopenstack_spice = \"x\"", "2: urls.openstack_spice:"),
+        ("[urls]\nhuawei_ecs_vnc = \"x\"", "2: urls.huawei_ecs_vnc:"),
+    ] {
+        let found = errors(text);
+        assert!(found.starts_with(&format!("c.toml:{place}")) && found.contains(later), "{found}");
+        assert_eq!(found.lines().count(), 1, "{found}");
+    }
+    check_target(
+        "serial = \"telnet://h:23\"",
+        &format!("4: target.serial: the endpoint scheme telnet: {later}"),
+    );
+    check_target("serial_viewers = \"hub\"", &format!("4: target.serial_viewers: \"hub\" {later}"));
+    check_target("vnc_security.types = [\"vnc\"]", &format!("4: target.vnc_security.types: \"vnc\" {later}"));
+    check_target(
+        "vnc_security.types = [\"vencrypt-x509-vnc\"]",
+        &format!("4: target.vnc_security.types: \"vencrypt-x509-vnc\" {later}"),
+    );
+    check_target("vnc_security.ca = \"x\"", &format!("4: target.vnc_security.ca: {later}; remove it"));
+}
+
+#[test]
+fn targets() {
+    check("[[target]]\nid = \"a\"", "1: target.project: is required here; add it");
+    check("\n[[target]]\nproject = \"a\"", "2: target.id: is required here; add it");
+    check_target("kind = \"pod\"", "4: target.kind: expected \"vm\" or \"baremetal\", found \"pod\"");
+    check_target(
+        "state = 1",
+        "4: target.state: expected \"active\", \"building\", \"deleting\", \"migrating\" or \
+        \"stopped\", found 1",
+    );
+    check_target("os = \"bsd\"", "4: target.os: expected \"linux\" or \"windows\", found \"bsd\"");
+    check_target(
+        "vnc_viewers = \"hub\"",
+        "4: target.vnc_viewers: expected \"deny\", \"steal\" or \"share\", \
+        found \"hub\"",
+    );
+    check_target(
+        "vnc = \"127.0.0.1:5901\"",
+        "4: target.vnc: expected \"tcp://host:port\" or \"unix:/path\", \
+        found \"127.0.0.1:5901\"",
+    );
+    check_target(
+        "vnc = \"unix:/a\"\nserial = \"unix:/a\"",
+        "5: target.serial: is the same endpoint as vnc; a \
+        console speaks one protocol",
+    );
+    check_target(
+        "vnc_security.types = []",
+        "4: target.vnc_security.types: expected at least one of \"none\", \
+        \"pass-through\", found an empty list",
+    );
+    check_target(
+        "vnc_security.types = [\"none\", \"none\"]",
+        "4: target.vnc_security.types: names the same type \
+        twice; keep one",
+    );
+    check_target(
+        "[[target]]\nid = \"a\"\nproject = \"q\"",
+        "5: target.id: the target a is at c.toml:1 already",
+    );
+    let found =
+        parse("[[target]]\nid = \"a\"\nproject = \"p\"\n[target.vnc_security]\ntypes = [\"pass-through\"]");
+    let target = found.unwrap().targets.remove(0);
+    assert_eq!((target.name.as_str(), target.kind, target.state), ("a", Kind::Vm, State::Active));
+    assert_eq!(target.vnc_security, [VncSecurity::PassThrough]);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_order() {
+    let text = "[proxy]\nping = 1\nzzz = 1\n[[target]]\nid = \"\"\n[listen]\napi = \"x\"\n";
+    let found = errors(text);
+    let places: Vec<&str> = found.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(places, ["c.toml:2", "c.toml:3", "c.toml:4", "c.toml:5", "c.toml:7"]);
+}
+
+#[test]
+fn fixed_tokens() {
+    let who = "user = \"u\"\nproject = \"p\"\n";
+    let digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"; // of "secret"
+    let config = parse(&format!("[[auth.token]]\ntoken = \"secret\"\n{who}")).unwrap();
+    assert_eq!(config.auth_tokens[0].roles, ["member"]);
+    let by_digest = parse(&format!("[[auth.token]]\ntoken_sha256 = \"{digest}\"\n{who}")).unwrap();
+    assert_eq!(config.auth_tokens[0].sha256, by_digest.auth_tokens[0].sha256);
+    assert!(config.generated.token.is_none());
+
+    check(
+        &format!("[[auth.token]]\n{who}"),
+        "1: auth.token.token: is required here; add one of token_sha256, \
+        token_file, token_env, token",
+    );
+    check(
+        &format!("[[auth.token]]\ntoken_sha256 = \"{digest}\"\ntoken = \"x\"\n{who}"),
+        "2: \
+        auth.token.token_sha256: is given beside the token itself; keep one",
+    );
+    check(
+        &format!("[[auth.token]]\ntoken_sha256 = \"abc\"\n{who}"),
+        "2: auth.token.token_sha256: expected 64 \
+        hexadecimal digits (printf %s TOKEN | sha256sum), found \"abc\"",
+    );
+    check("[[auth.token]]\ntoken = \"x\"\nproject = \"p\"", "1: auth.token.user: is required here; add it");
+    let twice = format!("[[auth.token]]\ntoken = \"x\"\n{who}");
+    check(
+        &format!("{twice}{twice}"),
+        "6: auth.token.token: is the same as another [[auth.token]]; each needs \
+        its own",
+    );
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let hide = "hunter2-hunter2";
+    let config = parse(&format!(
+        "[admin]\ntoken = \"{hide}\"\n[[auth.token]]\ntoken = \"{hide}\"\nuser = \"u\"\n\
+        project = \"p\""
+    ))
+    .unwrap();
+    assert!(!format!("{config:?}").contains(hide));
+    let digest = format!("{:?}", config.auth_tokens[0].sha256);
+    assert!(!format!("{config:?}").contains(&digest), "a short token can be guessed from its digest");
+    for text in [
+        format!("[admin]\ntoken = [\"{hide}\"]"),
+        format!("[admin]\ntoken = \"{hide} \""),
+        format!("[admin]\ntoken = \"{hide}\"\ntoken_env = \"SET\""),
+        format!("[admin]\ntokn = \"{hide}\""),
+        format!("[admin]\ntoken = {hide}"),
+        format!("[admin]\ntoken = \"{hide}\" x"),
+        format!("[admin]\ntoken = \"{hide}\n"),
+        format!("admin = \"{hide}\""),
+        format!("[[auth.token]]\ntoken = \"{hide}\"\ntoken_sha256 = \"x\""),
+    ] {
+        assert!(!errors(&text).contains("hunter2"), "{}", errors(&text));
+    }
+}

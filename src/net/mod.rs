@@ -1,0 +1,3 @@
+//! Sockets: what bytes arrive on and leave by.
+
+pub mod tls;
