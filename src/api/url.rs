@@ -1,12 +1,17 @@
 //! Console URLs: the operator's template with one token in it.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 use crate::config::Target;
 use crate::tokens::Token;
 
 /// What a target's own names keep in a URL: the unreserved characters of RFC 3986 section 2.3.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A name as it stands in a path or query.
+pub(super) fn encode(name: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(name, NAME)
+}
 
 /// The public address that templates refer to.
 #[derive(Clone, Debug)]
@@ -33,9 +38,9 @@ impl Public {
                 "token" => url.push_str(token.reveal()),
                 "public_url" => url.push_str(&self.http),
                 "public_ws_url" => url.push_str(&self.ws),
-                "id" => url.extend(utf8_percent_encode(target.id.as_str(), NAME)),
-                "zone" => url.extend(utf8_percent_encode(&target.zone, NAME)),
-                "region" => url.extend(utf8_percent_encode(&target.region, NAME)),
+                "id" => url.extend(encode(target.id.as_str())),
+                "zone" => url.extend(encode(&target.zone)),
+                "region" => url.extend(encode(&target.region)),
                 // Configuration lets no other name through.
                 _ => {}
             }
