@@ -63,8 +63,10 @@ impl Drop for Held {
     fn drop(&mut self) {
         if !self.settled {
             let (store, key, nonce) = (Arc::clone(&self.store), self.key, self.nonce);
-            // A release that fails is made up for by the lease, which runs out.
-            tokio::spawn(async move { store.release(key, nonce).await });
+            // A release that fails, or comes when the process is on its way out, is made up for by the lease.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { store.release(key, nonce).await });
+            }
         }
     }
 }
