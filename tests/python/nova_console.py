@@ -8,14 +8,15 @@ ENDPOINT is the compute endpoint (http://127.0.0.1:8774/v2.1), SERVER an id or a
 import json
 import sys
 
+import novaclient
 from keystoneauth1 import session, token_endpoint
 from novaclient import api_versions, client, exceptions, utils
 
 
 def main():
     endpoint, token, name, version = sys.argv[1:]
-    # novaclient refuses versions newer than itself, whatever the server knows.
-    version = min(api_versions.APIVersion(version), api_versions.APIVersion(client.novaclient.API_MAX_VERSION.get_string()))
+    # novaclient refuses versions newer than itself (2.96), whatever the server knows.
+    version = min(api_versions.APIVersion(version), novaclient.API_MAX_VERSION)
     auth = token_endpoint.Token(endpoint, token)
     nova = client.Client(version, session=session.Session(auth=auth))
     server = utils.find_resource(nova.servers, name)
