@@ -1,4 +1,5 @@
 //! The integration tests: one binary, so that the support code is compiled and linked once.
 
 mod console;
+mod mass;
 mod support;
