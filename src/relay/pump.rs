@@ -26,6 +26,9 @@ use super::end::{End, Side};
 /// sessions on the same thread, the delay of a small message grows with this number.
 const ROUNDS: usize = 2;
 
+/// Bytes held back at most: a UTF-8 character's first three.
+pub(super) const MAX_CARRY: usize = 3;
+
 /// Decided before the 101; the pump reads it and re-decides nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -111,12 +114,12 @@ pub struct Pump<V, T> {
     pub(super) down: Option<Pending>,
     /// Payload on its way to the target.
     pub(super) up: Option<Pending>,
-    /// Control frames on their way to the viewer.
+    /// Control frames, and held bytes let go, on their way to the viewer.
     pub(super) control: Vec<u8>,
     pub(super) control_at: usize,
     pub(super) flush_viewer: bool,
     /// First bytes of a character whose rest has not come.
-    pub(super) carry: [u8; 3],
+    pub(super) carry: [u8; MAX_CARRY],
     pub(super) carry_len: u8,
     /// The target may still send.
     pub(super) target_open: bool,
@@ -161,7 +164,7 @@ where
             control: Vec::new(),
             control_at: 0,
             flush_viewer: false,
-            carry: [0; 3],
+            carry: [0; MAX_CARRY],
             carry_len: 0,
             target_open: true,
             target_deaf: false,
@@ -291,6 +294,7 @@ where
         if self.close_queued || self.viewer_deaf {
             return;
         }
+        self.release_carry();
         if let Some(end) = &self.end {
             let (code, reason) = end.close();
             self.queue_control(Kind::Close, &Close::payload(code, &reason));

@@ -238,6 +238,28 @@ async fn serial_frames_end_at_characters_and_bytes_are_never_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn held_bytes_overtake_no_frame_and_come_before_the_close() {
+    let plan = Plan { whole_characters: true, ..Plan::default() };
+    // One byte of room: the pong is half written when the held byte's time is over.
+    let mut s = start(plan.clone(), 1, (b"", b"")).await;
+    s.target.write_all(&[0xe2]).await.unwrap();
+    s.viewer.get_mut().write_all(&[0x89, 0x80, 0, 0, 0, 0]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut raw = [0; 5];
+    s.viewer.get_mut().read_exact(&mut raw).await.unwrap();
+    assert_eq!(raw, [0x8a, 0, 0x82, 1, 0xe2]);
+
+    let mut s = start(plan, 1024, (b"", b"")).await;
+    s.target.write_all(&[0xe2]).await.unwrap();
+    while s.counters.down.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    s.stop.stop(End::Drain);
+    let (bytes, code, _) = until_close(&mut s.viewer).await;
+    assert_eq!((bytes, code), (vec![0xe2], 1001));
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_and_longest_sessions_end() {
     let idle = Plan { idle: Some(Duration::from_secs(10)), ..Plan::default() };
     let mut s = start(idle, 1024, (b"", b"")).await;
