@@ -133,6 +133,8 @@ pub struct Pump<V, T> {
     /// The viewer takes no more writes.
     pub(super) viewer_deaf: bool,
     close_queued: bool,
+    /// We end the session, for a cause of our own: nobody gets more time.
+    forced: bool,
     end: Option<End>,
 }
 
@@ -173,6 +175,7 @@ where
             viewer_open: true,
             viewer_deaf: false,
             close_queued: false,
+            forced: false,
             end: None,
         }
     }
@@ -234,8 +237,18 @@ where
         self.deadlines.closing(Instant::now());
     }
 
+    /// The target took bytes. When the viewer can send no more, these are among its last: the closing clock
+    /// begins anew, so that a slow target gets them all for as long as it goes on reading. (The other way it
+    /// cannot happen: the target's end is not read before what came ahead of it is written.)
+    pub(super) fn wrote_to_target(&mut self) {
+        if !self.viewer_open && !self.forced {
+            self.deadlines.restart_closing(Instant::now() + CLOSING);
+        }
+    }
+
     /// Ends from our side: what is under way goes out, then the close; the viewer's answer is waited for.
     pub(super) fn finish_for(&mut self, cause: End) {
+        self.forced = true;
         self.set_end(cause);
         self.target_open = false;
         self.deliver = false;
