@@ -70,7 +70,7 @@ fn sources() -> Vec<Source> {
         let path_text = relative(&path);
         let Some(inside) = path_text.strip_prefix("src/") else { continue };
         let module = inside.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
-        sources.push(Source { path: path_text, module, text: fs::read_to_string(&path).unwrap() });
+        sources.push(Source { path: path_text, module, text: fs::read_to_string(&path).unwrap_or_default() });
     }
     sources
 }

@@ -52,7 +52,6 @@ struct Core {
     store: Arc<dyn Store>,
     fingerprinter: Fingerprinter,
     authenticator: Authenticator,
-    public: Public,
 }
 
 /// The part of the configuration that concerns the issuer.
@@ -61,7 +60,7 @@ struct Settings {
     dialects: BTreeSet<Dialect>,
     tokens: Tokens,
     urls: Urls,
-    public_url: String,
+    public: Public,
     /// For links, where a request names no usable host.
     listen: SocketAddr,
     tls: bool,
@@ -73,7 +72,7 @@ impl From<&Config> for Settings {
             dialects: config.dialects.clone(),
             tokens: config.tokens.clone(),
             urls: config.urls.clone(),
-            public_url: config.proxy.public_url.clone(),
+            public: Public::new(&config.proxy),
             listen: config.listen.api,
             tls: config.tls.is_some(),
         }
@@ -129,8 +128,7 @@ impl Api {
         authenticator: Authenticator,
     ) -> Self {
         let settings = Settings::from(config);
-        let public = Public::new(&settings.public_url);
-        Self { core: Core { settings, inventory, store, fingerprinter, authenticator, public } }
+        Self { core: Core { settings, inventory, store, fingerprinter, authenticator } }
     }
 
     /// Answers a request, or `None` if no dialect that is switched on knows the path. The body is read only
@@ -198,7 +196,7 @@ impl Core {
         Issuer {
             store: &*self.store,
             fingerprinter: &self.fingerprinter,
-            public: &self.public,
+            public: &self.settings.public,
             format: self.settings.tokens.format,
             ttl: self.settings.tokens.ttl,
             max_ttl: self.settings.tokens.max_ttl,

@@ -218,6 +218,10 @@ impl Trail {
         let (request, route, target) = (&self.request, self.route, self.target.as_deref());
         let protocol = self.protocol.map(Protocol::as_str);
         match (fault, &self.issued) {
+            // Clients look a name up as if it were an id first: no refusal worth a line.
+            (Some(Fault { cause: "no-server", .. }), _) if target.is_none() => {
+                tracing::debug!(%request, route, project, user, "no such server");
+            }
             (Some(Fault { status, cause, .. }), _) => {
                 let status = status.as_u16();
                 tracing::info!(%request, route, target, project, user, protocol, status, cause, "request refused");

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{
-    Dialect, Endpoint, FixedToken, Host, Kind, Os, State, Target, TokenFormat, Tokens, Urls, Viewers,
-    VncSecurity,
+    Config, Dialect, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, Tokens, Urls,
+    Viewers, VncSecurity,
 };
 use crate::targets::Inventory;
 use crate::tokens::{Fingerprinter, MemoryStore, Token};
@@ -26,6 +26,11 @@ use super::{Api, Core, Settings};
 pub(super) const PROJECT: &str = "9c53a566cb3443ab910cf0daebca90c4";
 /// Somebody else's.
 pub(super) const OTHER: &str = "0123456789abcdef0123456789abcdef";
+
+/// A proxy that browsers reach at this URL.
+pub(super) fn proxy(public_url: &str) -> Proxy {
+    Proxy { public_url: public_url.to_owned(), ..Config::default_local().unwrap().proxy }
+}
 
 pub(super) fn settings() -> Settings {
     Settings {
@@ -47,7 +52,7 @@ pub(super) fn settings() -> Settings {
             openstack_spice: None,
             openstack_mks: None,
         },
-        public_url: "http://127.0.0.1:6080".into(),
+        public: Public::new(&proxy("http://127.0.0.1:6080")),
         listen: "127.0.0.1:8774".parse().unwrap(),
         tls: false,
     }
@@ -124,7 +129,6 @@ impl Fixture {
         let store = Arc::new(MemoryStore::new(clock.clone(), settings.tokens.capacity));
         let inventory = Arc::new(Inventory::new(targets()));
         let core = Core {
-            public: Public::new(&settings.public_url),
             settings,
             inventory: inventory.clone(),
             store: store.clone(),

@@ -1,12 +1,17 @@
 //! Console URLs: the operator's template with one token in it.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
-use crate::config::Target;
+use crate::config::{Proxy, Target};
 use crate::tokens::Token;
 
 /// What a target's own names keep in a URL: the unreserved characters of RFC 3986 section 2.3.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A name as it stands in a path or query.
+pub(super) fn encode(name: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(name, NAME)
+}
 
 /// The public address that templates refer to.
 #[derive(Clone, Debug)]
@@ -16,9 +21,9 @@ pub(super) struct Public {
 }
 
 impl Public {
-    /// From `proxy.public_url`; `http` becomes `ws`, `https` becomes `wss`.
-    pub(super) fn new(public_url: &str) -> Self {
-        Self { http: public_url.to_owned(), ws: public_url.replacen("http", "ws", 1) }
+    /// As browsers reach pages and WebSockets.
+    pub(super) fn new(proxy: &Proxy) -> Self {
+        Self { http: proxy.public_url.clone(), ws: proxy.public_ws_url() }
     }
 
     /// The template with its placeholders filled in one pass, so that nothing filled in is read again.
@@ -33,9 +38,9 @@ impl Public {
                 "token" => url.push_str(token.reveal()),
                 "public_url" => url.push_str(&self.http),
                 "public_ws_url" => url.push_str(&self.ws),
-                "id" => url.extend(utf8_percent_encode(target.id.as_str(), NAME)),
-                "zone" => url.extend(utf8_percent_encode(&target.zone, NAME)),
-                "region" => url.extend(utf8_percent_encode(&target.region, NAME)),
+                "id" => url.extend(encode(target.id.as_str())),
+                "zone" => url.extend(encode(&target.zone)),
+                "region" => url.extend(encode(&target.region)),
                 // Configuration lets no other name through.
                 _ => {}
             }
@@ -61,7 +66,7 @@ mod tests {
                 ..testing::target("x", "p")
             };
             let token = Token::parse("0123456789abcdef").unwrap();
-            assert_eq!(Public::new(public).fill(template, &token, &target), expected);
+            assert_eq!(Public::new(&testing::proxy(public)).fill(template, &token, &target), expected);
         };
         let (plain, tls) = ("http://h:1", "https://h/http");
         check(plain, "{public_url}/?token={token}", "http://h:1/?token=0123456789abcdef");

@@ -26,8 +26,8 @@ pub(super) fn run(arguments: &Certs) -> anyhow::Result<ExitCode> {
         .context("development certificates were not made")?;
     let files = Files::within(&arguments.dir);
     let done = match outcome {
-        Outcome::Made { .. } => "Made",
-        Outcome::Kept { .. } => "Still good",
+        Outcome::Made => "Made",
+        Outcome::Kept => "Still good",
     };
     print::line(format_args!(
         "{done}: for localhost, 127.0.0.1 and ::1 only.\n\n[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\n\

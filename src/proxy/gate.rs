@@ -41,7 +41,7 @@ struct Held {
 impl Held {
     async fn claim(store: &Arc<dyn Store>, key: TokenKey) -> Result<Self, Refusal> {
         let nonce = Nonce::random();
-        match store.claim(key.clone(), nonce).await? {
+        match store.claim(key, nonce).await? {
             Claim::Won(grant) => Ok(Self { store: Arc::clone(store), key, nonce, grant, settled: false }),
             Claim::Busy(protocol) => Err(Refusal::Busy(protocol)),
             Claim::Spent(protocol) => Err(Refusal::Spent(protocol)),
@@ -50,7 +50,7 @@ impl Held {
     }
 
     async fn confirm(mut self) -> Result<(), Refusal> {
-        let confirmed = self.store.confirm(self.key.clone(), self.nonce).await?;
+        let confirmed = self.store.confirm(self.key, self.nonce).await?;
         self.settled = true;
         match confirmed {
             Confirm::Confirmed => Ok(()),
@@ -62,9 +62,11 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.settled {
-            let (store, key, nonce) = (Arc::clone(&self.store), self.key.clone(), self.nonce);
-            // A release that fails is made up for by the lease, which runs out.
-            tokio::spawn(async move { store.release(key, nonce).await });
+            let (store, key, nonce) = (Arc::clone(&self.store), self.key, self.nonce);
+            // A release that fails, or comes when the process is on its way out, is made up for by the lease.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { store.release(key, nonce).await });
+            }
         }
     }
 }
@@ -72,7 +74,7 @@ impl Drop for Held {
 /// Claims, checks, connects, greets and confirms. Dropped when the viewer hangs up, at any await: then the
 /// token is given back.
 pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) -> Result<Entered, Refusal> {
-    let held = Held::claim(&proxy.store, key.clone()).await?;
+    let held = Held::claim(&proxy.store, key).await?;
     let grant = Arc::clone(&held.grant);
     let target = current_target(proxy, &grant)?;
     let viewers = target.viewers(grant.protocol);
@@ -114,7 +116,7 @@ async fn plan(proxy: &Proxy, grant: &Grant, key: &TokenKey) -> Result<Plan, Refu
     let settings = &proxy.settings;
     let mut longest = settings.max_session;
     if proxy.enforce_expiry {
-        let remaining = proxy.store.peek(key.clone()).await?.ok_or(Refusal::Unknown)?.remaining;
+        let remaining = proxy.store.peek(*key).await?.ok_or(Refusal::Unknown)?.remaining;
         longest = Some(longest.map_or(remaining, |set| set.min(remaining)));
     }
     Ok(Plan {

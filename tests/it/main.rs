@@ -2,4 +2,5 @@
 
 mod console;
 mod mass;
+mod openstack;
 mod support;

@@ -1,5 +1,6 @@
 //! `GET /os-console-auth-tokens/{token}`: where a token leads, for the cloud's administrators.
 
+use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::auth::{Caller, policy};
@@ -9,8 +10,6 @@ use crate::tokens::Token;
 use super::super::Core;
 use super::fault::Fault;
 use super::microversion::Microversion;
-
-use hyper::StatusCode;
 
 const POLICY: &str = "os_compute_api:os-console-auth-tokens";
 

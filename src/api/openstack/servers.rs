@@ -1,18 +1,18 @@
 //! Server look-ups: enough for clients to find the server whose console they want, by id or by name.
 
+use std::sync::Arc;
+
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
-use crate::auth::Caller;
-use crate::auth::policy;
+use crate::auth::{Caller, policy};
 use crate::config::{Dialect, Kind, State, Target};
 use crate::ids::TargetId;
 use crate::targets::Entry;
 
 use super::super::Core;
+use super::super::url::encode;
 use super::fault::Fault;
-
-use std::sync::Arc;
 
 /// The most servers one answer lists (nova's `max_limit`); a link leads on.
 const MAX_LIMIT: usize = 1000;
@@ -70,7 +70,7 @@ pub(super) fn list(
 }
 
 fn links(target: &Target, base: &str) -> Value {
-    let id = target.id.as_str();
+    let id = encode(target.id.as_str());
     json!([
         {"rel": "self", "href": format!("{base}/v2.1/servers/{id}")},
         {"rel": "bookmark", "href": format!("{base}/servers/{id}")},
@@ -143,7 +143,7 @@ impl Query {
     /// The query of the next page.
     fn next(&self, last: &str) -> String {
         let name = self.raw_name.as_ref().map(|raw| format!("name={raw}&")).unwrap_or_default();
-        format!("{name}limit={}&marker={last}", self.limit)
+        format!("{name}limit={}&marker={}", self.limit, encode(last))
     }
 }
 
