@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that the support code is compiled and linked once.
 
 mod console;
+mod mass;
 mod openstack;
 mod support;

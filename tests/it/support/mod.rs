@@ -3,8 +3,10 @@
 //! `cargo xtask test` says where they are; without it they are looked for in their usual places. One that is
 //! missing fails its tests with the remedy: a skipped test proves nothing.
 
+pub(crate) mod chance;
 pub(crate) mod chromium;
 mod devtools;
+pub(crate) mod files;
 mod keys;
 pub(crate) mod picture;
 pub(crate) mod process;
@@ -13,6 +15,7 @@ pub(crate) mod qemu;
 pub(crate) mod qmp;
 pub(crate) mod server;
 pub(crate) mod temp;
+pub(crate) mod viewer;
 pub(crate) mod xvnc;
 
 use std::env;
