@@ -1,6 +1,7 @@
 // The slim bar on top: state, the console's name, and its buttons.
 
 import { h } from './dom.js';
+import { t } from './strings.js';
 
 /** @typedef {'idle'|'connecting'|'connected'|'waiting'|'ended'} State */
 
@@ -11,7 +12,7 @@ export class Bar {
     this.note = h('span', { class: 'note' });
     this.status = h('span', { class: 'status', role: 'status' });
     this.dot = h('span', { class: 'dot', 'aria-hidden': 'true' });
-    this.tools = h('div', { class: 'tools', role: 'toolbar', 'aria-label': name });
+    this.tools = h('div', { class: 'tools', role: 'toolbar', 'aria-label': t('bar.tools') });
     this.element = h(
       'header',
       { class: 'bar' },
@@ -29,6 +30,7 @@ export class Bar {
   /** @param {State} state @param {string} text */
   show(state, text) {
     document.documentElement.dataset.state = state;
+    for (const control of this.tools.querySelectorAll('.input')) control.disabled = state !== 'connected';
     if (this.status.textContent !== text) this.status.textContent = text;
     this.status.title = text;
   }

@@ -10,7 +10,7 @@ export class Menu {
    */
   constructor(look, content, after) {
     this.after = after;
-    this.button = button({ ...look, run: () => this.toggle() });
+    this.button = button({ ...look, class: 'input', run: () => this.toggle() });
     this.button.setAttribute('aria-expanded', 'false');
     this.button.setAttribute('aria-haspopup', 'true');
     this.sheet = h('div', { class: 'sheet', hidden: true, role: 'group', 'aria-label': look.title }, ...content);
@@ -22,7 +22,7 @@ export class Menu {
       }
     });
     document.addEventListener('pointerdown', (event) => {
-      if (this.isOpen && !this.element.contains(event.target)) this.#hide();
+      if (this.isOpen && !this.element.contains(event.target)) this.hide();
     });
   }
 
@@ -41,11 +41,12 @@ export class Menu {
   }
 
   close() {
-    this.#hide();
+    this.hide();
     this.after();
   }
 
-  #hide() {
+  /** Closes and leaves the focus where it is. */
+  hide() {
     this.sheet.hidden = true;
     this.button.setAttribute('aria-expanded', 'false');
   }

@@ -52,12 +52,15 @@ export class Session {
     this.notice.show({ title: t('notice.connecting'), busy: true });
     const link = new Link(this.#url);
     this.link = link;
+    this.live = false;
+    this.explanation = '';
     link.addEventListener('end', ({ detail }) => this.#end(detail));
     this.attach(link);
   }
 
   /** To be called when the console can be used. */
   connected() {
+    this.live = true;
     this.retry.connected();
     this.notice.hide();
     this.bar.show('connected', t('status.connected'));
@@ -78,8 +81,7 @@ export class Session {
   }
 
   #end(detail) {
-    const end = describeEnd({ ...detail, reason: detail.reason || this.explanation });
-    this.explanation = '';
+    const end = describeEnd({ ...detail, live: this.live, reason: detail.reason || this.explanation });
     this.link = null;
     this.ended();
     const wait = this.retry.next(end.retry);
@@ -91,7 +93,7 @@ export class Session {
     this.notice.show({
       ...end,
       actions: [
-        { label: t('action.reconnect'), primary: true, run: () => this.connect() },
+        { label: t('action.reconnect'), primary: !end.final, run: () => this.connect() },
         { label: t('action.dismiss'), run: () => this.notice.hide() },
       ],
     });

@@ -50,6 +50,7 @@ const en = {
   'end.other': 'The console server ended the connection.',
   'end.code': '(Code {code})',
 
+  'bar.tools': 'Console controls',
   'bar.cad': 'Ctrl-Alt-Del',
   'bar.cad.title': 'Send Ctrl-Alt-Del',
   'bar.keys': 'Keys',

@@ -1,11 +1,10 @@
-// The terminal's colours, light and dark. The sixteen are legible on their own background (contrast 4.5 or more
-// for text colours), which xterm's defaults are not on white.
+// The terminal's colours, light and dark. Bold text uses the bright eight, so on white they are the darker ones.
 
 const DARK = {
   background: '#0d1117', foreground: '#e6edf3', cursor: '#58a6ff', cursorAccent: '#0d1117', selectionBackground: '#264f78',
-  black: '#484f58', red: '#ff7b72', green: '#3fb950', yellow: '#d29922',
+  black: '#21262d', red: '#ff7b72', green: '#3fb950', yellow: '#d29922',
   blue: '#58a6ff', magenta: '#bc8cff', cyan: '#39c5cf', white: '#b1bac4',
-  brightBlack: '#6e7681', brightRed: '#ffa198', brightGreen: '#56d364', brightYellow: '#e3b341',
+  brightBlack: '#8b949e', brightRed: '#ffa198', brightGreen: '#56d364', brightYellow: '#e3b341',
   brightBlue: '#79c0ff', brightMagenta: '#d2a8ff', brightCyan: '#56d4dd', brightWhite: '#ffffff',
 };
 
@@ -14,7 +13,7 @@ const LIGHT = {
   black: '#24292f', red: '#cf222e', green: '#116329', yellow: '#7d4e00',
   blue: '#0969da', magenta: '#8250df', cyan: '#1b7c83', white: '#6e7781',
   brightBlack: '#57606a', brightRed: '#a40e26', brightGreen: '#1a7f37', brightYellow: '#633c01',
-  brightBlue: '#218bff', brightMagenta: '#a475f9', brightCyan: '#3192aa', brightWhite: '#8c959f',
+  brightBlue: '#0550ae', brightMagenta: '#6639ba', brightCyan: '#15616d', brightWhite: '#57606a',
 };
 
 const FOUND_DARK = {

@@ -60,5 +60,5 @@ export function keysMenu(terminal) {
     const { rows, cols } = terminal.xterm;
     hint.textContent = t('keys.size.hint', { rows, cols });
   });
-  return menu.element;
+  return menu;
 }

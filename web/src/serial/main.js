@@ -34,6 +34,7 @@ const terminal = new Terminal(line);
 const back = () => terminal.focus();
 const panel = new Panel(back);
 const find = new Find(terminal);
+const keys = keysMenu(terminal);
 const sendText = new SendText(terminal, line);
 
 let bell = parameters.flag('bell', false);
@@ -50,7 +51,7 @@ const session = new Session({
       terminal.focus();
     });
   },
-  ended: () => {},
+  ended: () => keys.hide(),
 });
 
 function setFont(points) {
@@ -104,10 +105,10 @@ terminal.xterm.onBell(() => {
 });
 
 bar.add(
-  keysMenu(terminal),
+  keys.element,
   button({ icon: 'search', label: t('bar.find'), quiet: true, run: () => find.toggle() }),
   button({ icon: 'copy', label: t('bar.copy'), title: t('bar.copy.title'), quiet: true, run: () => copySelection(terminal) }),
-  button({ icon: 'paste', label: t('bar.paste'), title: t('bar.paste.title'), quiet: true, run: () => sendText.paste(() => panel.open('paste')) }),
+  button({ icon: 'paste', label: t('bar.paste'), title: t('bar.paste.title'), class: 'input', quiet: true, run: () => sendText.paste(() => panel.open('paste')) }),
   button({ icon: 'smaller', label: t('bar.smaller'), class: 'icon-only', run: () => setFont(terminal.fontSize - 1) }),
   button({ icon: 'larger', label: t('bar.larger'), class: 'icon-only', run: () => setFont(terminal.fontSize + 1) }),
   button({ icon: 'download', label: t('bar.download'), title: t('bar.download.title'), quiet: true, run: saveText }),

@@ -37,7 +37,7 @@ export class Terminal {
   /** @param {import('./line.js').Line} line */
   constructor(line) {
     this.line = line;
-    this.element = h('div', { class: 'terminal' });
+    this.element = h('div', { class: 'text' });
     this.size = preferences.get('terminalSize', 'fit');
     const hover = (event, text) => {
       this.element.title = text ? t('link.hint', { url: text }) : '';
@@ -50,6 +50,7 @@ export class Terminal {
       fontSize: preferences.get('fontSize', 14),
       linkHandler: { activate: openLink, hover, leave },
       macOptionIsMeta: true,
+      minimumContrastRatio: 4.5, // programs pick colours for a dark background, or for a light one
       screenReaderMode: preferences.get('screenReader', false),
       scrollback: SCROLLBACK_LINES,
       theme: terminalColours(theme.isDark),

@@ -9,8 +9,10 @@ const SCALINGS = ['scale', 'off', 'remote'];
 
 /** @param {import('./screen.js').Screen} screen @param {import('../common/parameters.js').Parameters} parameters */
 export function display(screen, parameters) {
+  const last = preferences.get('scaling', 'scale');
+  const remembered = SCALINGS.includes(last) ? last : 'scale';
   screen.set({
-    scaling: parameters.choice('resize', SCALINGS) ?? preferences.get('scaling', 'scale'),
+    scaling: parameters.choice('resize', SCALINGS) ?? remembered,
     quality: parameters.integer('quality', 0, 9) ?? 6,
     compression: parameters.integer('compression', 0, 9) ?? 2,
     dot: parameters.flag('show_dot', false),
@@ -26,10 +28,16 @@ export function display(screen, parameters) {
     (value) => {
       preferences.set('scaling', value);
       screen.set({ scaling: value });
+      explain();
     },
   );
+  const size = field(t('display.scaling'), scaling, t('display.remote.hint'));
+  const explain = () => {
+    size.querySelector('.hint').hidden = scaling.value !== 'remote';
+  };
+  explain();
   return [
-    field(t('display.scaling'), scaling, t('display.remote.hint')),
+    size,
     pan.row,
     slider(t('display.quality'), { min: 0, max: 9, value: screen.settings.quality, change: (v) => screen.set({ quality: v }) }),
     slider(t('display.compression'), {

@@ -45,6 +45,7 @@ const session = new Session({
   ended: () => {
     typing.stop();
     keys.release();
+    keys.menu.hide();
   },
 });
 

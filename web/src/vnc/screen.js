@@ -52,7 +52,10 @@ export class Screen extends EventTarget {
     rfb.addEventListener('desktopname', ({ detail }) => tell('name', clean(detail.name, NAME_LIMIT)));
     rfb.addEventListener('clipboard', ({ detail }) => tell('clipboard', detail.text));
     rfb.addEventListener('bell', () => tell('bell'));
-    rfb.addEventListener('clippingviewport', ({ detail }) => tell('clipping', detail));
+    rfb.addEventListener('clippingviewport', ({ detail }) => {
+      rfb.dragViewport = this.settings.pan && detail;
+      tell('clipping', detail);
+    });
     rfb.addEventListener('credentialsrequired', ({ detail }) => tell('credentials', detail.types));
     rfb.addEventListener('securityfailure', ({ detail }) => tell('explain', clean(detail.reason, NAME_LIMIT)));
     rfb.addEventListener('serververification', () => {
