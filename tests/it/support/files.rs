@@ -13,6 +13,8 @@ pub(crate) fn allow(needed: u64) {
     }
     let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        panic!("{needed} open files are needed, {limit:?} are allowed ({error}). To go on: `ulimit -Hn {needed}`");
+        panic!(
+            "{needed} open files are needed, {limit:?} are allowed ({error}). To go on: `ulimit -Hn {needed}`"
+        );
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod qemu;
 pub(crate) mod qmp;
 pub(crate) mod server;
 pub(crate) mod temp;
-pub(crate) mod viewer;
+pub(crate) mod wire;
 pub(crate) mod xvnc;
 
 use std::env;

@@ -134,7 +134,10 @@ impl Incoming {
 
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
-    assert!(first & 0xf0 == 0x80 && second & 0x80 == 0, "a final frame without mask: {first:02x} {second:02x}");
+    assert!(
+        first & 0xf0 == 0x80 && second & 0x80 == 0,
+        "a final frame without mask: {first:02x} {second:02x}"
+    );
     let (length, start) = match second {
         126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
         127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize, 10),
