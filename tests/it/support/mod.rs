@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod qemu;
 pub(crate) mod qmp;
+pub(crate) mod rfb;
 pub(crate) mod server;
 pub(crate) mod temp;
 pub(crate) mod wire;
