@@ -13,9 +13,10 @@ pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod qemu;
 pub(crate) mod qmp;
+pub(crate) mod rfb;
 pub(crate) mod server;
 pub(crate) mod temp;
-pub(crate) mod viewer;
+pub(crate) mod wire;
 pub(crate) mod xvnc;
 
 use std::env;

@@ -23,6 +23,11 @@ impl Process {
         Self { child, name: name.to_owned(), log }
     }
 
+    /// Its process id, while it runs.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap_or_else(|| panic!("{} has ended. It said:\n{}", self.name, self.said()))
+    }
+
     /// What it has said so far.
     pub(crate) fn said(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
