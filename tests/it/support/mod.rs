@@ -4,6 +4,7 @@
 //! missing fails its tests with the remedy: a skipped test proves nothing.
 
 pub(crate) mod chromium;
+pub(crate) mod console;
 mod devtools;
 mod keys;
 pub(crate) mod picture;
@@ -13,6 +14,7 @@ pub(crate) mod qemu;
 pub(crate) mod qmp;
 pub(crate) mod server;
 pub(crate) mod temp;
+pub(crate) mod viewer;
 pub(crate) mod xvnc;
 
 use std::env;
