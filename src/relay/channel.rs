@@ -35,7 +35,8 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
     }
 
     /// Waits for the viewer's next bytes and appends their payload, which may be none (a control frame).
-    /// Cancel-safe: nothing is read unless it is also appended.
+    /// Cancel-safe: nothing is read unless it is also appended, and nothing is written; see
+    /// [`Channel::answer_ping`].
     pub async fn receive(&mut self, payload: &mut Vec<u8>) -> Result<(), End> {
         let mut buffer = [0; READ];
         let mut early = std::mem::take(&mut self.early);
@@ -50,10 +51,14 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
         let decoded = self.decoder.decode(bytes);
         payload.extend_from_slice(&bytes[decoded.payload]);
         match decoded.stop {
-            None => {}
-            Some(Ok(_close)) => return Err(End::ViewerClosed),
-            Some(Err(error)) => return Err(End::Protocol(error)),
+            None => Ok(()),
+            Some(Ok(_close)) => Err(End::ViewerClosed),
+            Some(Err(error)) => Err(End::Protocol(error)),
         }
+    }
+
+    /// Answers a ping, if one came. Not cancel-safe, as all writes here: half a frame spoils what follows.
+    pub async fn answer_ping(&mut self) -> Result<(), End> {
         match self.decoder.take_ping() {
             Some(ping) => self.write(&control_frame(Kind::Pong, &ping)).await,
             None => Ok(()),

@@ -2,6 +2,9 @@
 
 mod console;
 mod handshake;
+mod limits;
 mod refusals;
 mod support;
+mod tempest;
+mod tls;
 mod tokens_once;

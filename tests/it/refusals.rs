@@ -18,17 +18,17 @@ async fn browser(server: &Running, path: &str) -> Result<Socket, u16> {
     open(&format!("ws://{}{path}", server.at.proxy), &headers).await.map(|(socket, _)| socket)
 }
 
-async fn serve(console: &Console, more: &str) -> Running {
-    let down = dead_port().await;
-    let down = format!("vnc = \"tcp://{down}\"\nserial = \"tcp://{down}\"");
-    let here = format!("{}{}", console.setting("vnc"), console.setting("serial"));
-    Running::start(&format!("{more}\n{}{}", target(VM, "vm", &here), target(DOWN, "down", &down))).await
+/// A server with `console` as the `key` of one target, and a second target whose console is down.
+async fn serve(console: &Console, key: &str, more: &str) -> Running {
+    let down = format!("{key} = \"tcp://{}\"", dead_port().await);
+    let targets = target(VM, "vm", &console.setting(key)) + &target(DOWN, "down", &down);
+    Running::start(&format!("{more}\n{targets}")).await
 }
 
 #[tokio::test]
 async fn the_reason_is_painted_and_told_in_the_close() {
     let console = Console::new(Manner::Vnc).await;
-    let server = serve(&console, "").await;
+    let server = serve(&console, "vnc", "").await;
     let used = server.token(VM, Protocol::Vnc).await;
     let _session = open(&server.ws(&used), &[]).await.unwrap();
     let down = server.token(DOWN, Protocol::Vnc).await;
@@ -57,7 +57,7 @@ async fn the_reason_is_painted_and_told_in_the_close() {
 #[tokio::test]
 async fn what_is_no_rfb_client_gets_the_close_at_once() {
     let console = Console::new(Manner::Vnc).await;
-    let server = serve(&console, "").await;
+    let server = serve(&console, "vnc", "").await;
     let mut socket = browser(&server, &format!("/?token={UNKNOWN}")).await.unwrap();
     viewer::send(&mut socket, b"GET / HTTP/1.1\r\n").await;
     let (code, reason) = viewer::closed(&mut socket).await;
@@ -68,7 +68,7 @@ async fn what_is_no_rfb_client_gets_the_close_at_once() {
 #[tokio::test]
 async fn a_serial_page_reads_a_line() {
     let console = Console::new(Manner::Echo).await;
-    let server = serve(&console, "").await;
+    let server = serve(&console, "serial", "").await;
     let used = server.token(VM, Protocol::Serial).await;
     let _session = open(&server.ws(&used), &[]).await.unwrap();
     let busy = server.token(VM, Protocol::Serial).await;
@@ -93,7 +93,7 @@ async fn a_serial_page_reads_a_line() {
 #[tokio::test]
 async fn a_page_that_is_not_ours_gets_the_bare_status() {
     let console = Console::new(Manner::Vnc).await;
-    let server = serve(&console, "[proxy]\nallowed_origins = [\"https://cloud.example\"]").await;
+    let server = serve(&console, "vnc", "[proxy]\nallowed_origins = [\"https://cloud.example\"]").await;
     let url = server.ws(UNKNOWN);
     for foreign in ["http://cloud.example", "https://cloud.example:444", "null"] {
         assert_eq!(open(&url, &[("origin", foreign)]).await.unwrap_err(), 403, "{foreign}");
@@ -106,7 +106,7 @@ async fn a_page_that_is_not_ours_gets_the_bare_status() {
 #[tokio::test]
 async fn painted_refusals_are_bounded() {
     let console = Console::new(Manner::Vnc).await;
-    let server = serve(&console, "[limits]\nunauthenticated = 2").await;
+    let server = serve(&console, "vnc", "[limits]\nunauthenticated = 2").await;
     let path = format!("/?token={UNKNOWN}");
     let mut painted = browser(&server, &path).await.unwrap();
     viewer::rfb(&mut painted).await;
