@@ -26,12 +26,14 @@ pub struct Channel<V> {
     stream: V,
     decoder: Decoder,
     early: Vec<u8>,
+    /// The viewer has said goodbye.
+    closed: bool,
 }
 
 impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
     /// A channel over `stream`; `early` was read before and comes first.
     pub fn new(stream: V, early: Vec<u8>, accepts_text: bool) -> Self {
-        Self { stream, decoder: Decoder::new(accepts_text), early }
+        Self { stream, decoder: Decoder::new(accepts_text), early, closed: false }
     }
 
     /// Waits for the viewer's next bytes and appends their payload, which may be none (a control frame).
@@ -52,7 +54,10 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
         payload.extend_from_slice(&bytes[decoded.payload]);
         match decoded.stop {
             None => Ok(()),
-            Some(Ok(_close)) => Err(End::ViewerClosed),
+            Some(Ok(_close)) => {
+                self.closed = true;
+                Err(End::ViewerClosed)
+            }
             Some(Err(error)) => Err(End::Protocol(error)),
         }
     }
@@ -84,10 +89,10 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
             .map_err(|_| End::ViewerGone)
     }
 
-    /// Says goodbye, waits a little for the viewer's, and hangs up.
+    /// Says goodbye, waits a little for the viewer's if it has not said so, and hangs up.
     pub async fn close(mut self, code: CloseCode, reason: &str) {
         let frame = control_frame(Kind::Close, &Close::payload(code, reason));
-        if self.write(&frame).await.is_ok() {
+        if self.write(&frame).await.is_ok() && !self.closed {
             let mut ignored = Vec::new();
             let goodbye = async {
                 while self.receive(&mut ignored).await.is_ok() {

@@ -116,7 +116,9 @@ async fn accept(listener: TcpListener, manner: Manner, seen: Arc<watch::Sender<S
 async fn serve(mut socket: TcpStream, manner: Manner, seen: &watch::Sender<Seen>) -> io::Result<()> {
     match &manner {
         Manner::SlowVnc(permits) => {
-            permits.acquire().await.expect("the semaphore stays open").forget();
+            // Closed: the console hangs up on everybody.
+            let Ok(permit) = permits.acquire().await else { return Ok(()) };
+            permit.forget();
             rfb(&mut socket, seen).await?;
         }
         Manner::Vnc => rfb(&mut socket, seen).await?,
