@@ -92,7 +92,9 @@ impl Refusal {
         match self {
             Self::Unknown | Self::Spent(_) | Self::Changed(_) => CloseCode::Policy,
             Self::Busy(_) | Self::Full(..) | Self::Store(_) => CloseCode::TryLater,
-            Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => CloseCode::Failed,
+            Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => {
+                CloseCode::Failed
+            }
         }
     }
 

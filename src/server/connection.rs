@@ -12,13 +12,15 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use tracing::debug;
 
 use crate::admin;
 use crate::api::Api;
-use crate::limits::Cap;
+use crate::limits::{Cap, CapPermit};
 use crate::net::stream::ViewerStream;
 use crate::net::tls::TlsAcceptor;
 use crate::net::workers::Accepted;
@@ -72,20 +74,33 @@ pub(super) struct Shared {
     pub(super) draining: AtomicBool,
 }
 
+/// How long a refused client may take to hear of it.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// Serves one connection until it closes or becomes a session.
 pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
     let roles = shared.roles.get(accepted.listener).copied().unwrap_or_default();
     let cap = if roles.admin { &shared.watchers } else { &shared.unauthenticated };
     // Given back when this connection ends or becomes a session: hyper's future resolves at the upgrade.
-    let Some(_permit) = cap.acquire() else {
+    let Some(permit) = cap.acquire().map(Arc::new) else {
         debug!(peer = %accepted.peer, "refused: too many connections without a session");
         return;
     };
     let Some(stream) = establish(&shared, accepted.socket).await else { return };
     let connection = Connection { peer: accepted.peer, load: Arc::new(accepted.load) };
-    let service = service_fn(move |request| {
-        let (shared, connection) = (Arc::clone(&shared), connection.clone());
-        async move { Ok::<_, Infallible>(route(&shared, roles, request, &connection).await) }
+    let held = Arc::clone(&permit);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (shared, connection, held) = (Arc::clone(&shared), connection.clone(), Arc::clone(&held));
+        async move {
+            let on_upgrade = request.extensions().get::<OnUpgrade>().cloned();
+            let response = route(&shared, roles, request, &connection).await;
+            if let Some(on_upgrade) =
+                on_upgrade.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS)
+            {
+                tokio::spawn(hang_up(on_upgrade, held));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -95,10 +110,24 @@ pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
+    drop(permit);
     // A hang-up, a time-out or bytes that are no HTTP: the peer has been answered as far as it can be.
     if let Err(error) = served {
         debug!(%error, "connection ended");
     }
+}
+
+/// Ends a connection whose upgrade was refused. hyper hands it over all the same, once the answer is written,
+/// and dropping it would end TLS without close_notify and, with bytes still unread, reset the answer away.
+async fn hang_up(on_upgrade: OnUpgrade, _permit: Arc<CapPermit>) {
+    // An error: the connection went on to another request, or is gone.
+    let Ok(upgraded) = on_upgrade.await else { return };
+    let mut stream = TokioIo::new(upgraded);
+    let goodbye = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    let _ = timeout(LINGER, goodbye).await;
 }
 
 async fn establish(shared: &Shared, socket: TcpStream) -> Option<ViewerStream> {
@@ -149,7 +178,8 @@ async fn route(
 /// The refusal of a head beyond its bounds, which hyper knows only as a whole.
 fn oversized<B>(request: &Request<B>) -> Option<Response<Full<Bytes>>> {
     // Name, colon, space, value, line end.
-    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let headers: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > MAX_URI {
         Some(refused(StatusCode::URI_TOO_LONG))

@@ -1,8 +1,8 @@
 //! Refusals as a browser meets them: with an allowed `Origin` the reason is inside the console, then a close.
 
 use consolegate::ids::Protocol;
-use tokio_tungstenite::tungstenite::Message;
 use futures_util::SinkExt as _;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::console::{Console, Manner, dead_port};
 use crate::support::server::{Running, Socket, open, target};
@@ -114,8 +114,6 @@ async fn painted_refusals_are_bounded() {
     painted.send(Message::Close(None)).await.unwrap();
     viewer::closed(&mut painted).await;
     // The first has left, so there is room again once its connection is gone.
-    crate::support::within("room for another", async {
-        while browser(&server, &path).await.is_err() {}
-    })
-    .await;
+    crate::support::within("room for another", async { while browser(&server, &path).await.is_err() {} })
+        .await;
 }

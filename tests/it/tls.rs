@@ -44,7 +44,9 @@ impl Secure {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         // An end without close_notify would be an error here.
-        within("the answer", stream.read_to_string(&mut answer)).await.unwrap_or_else(|e| panic!("no clean end: {e}: {request}: {answer}"));
+        within("the answer", stream.read_to_string(&mut answer))
+            .await
+            .unwrap_or_else(|e| panic!("no clean end: {e}: {request}: {answer}"));
         Answer::parse(&answer)
     }
 }
@@ -81,7 +83,9 @@ async fn pages_api_and_consoles_are_encrypted() {
 
     let page = secure.ask("GET /vnc.html HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
     assert!(page.header("strict-transport-security").is_some_and(|hsts| hsts.starts_with("max-age=")));
-    let servers = format!("GET /v2.1/servers HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {TOKEN}\r\nConnection: close\r\n\r\n");
+    let servers = format!(
+        "GET /v2.1/servers HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {TOKEN}\r\nConnection: close\r\n\r\n"
+    );
     let servers = secure.ask(&servers).await;
     assert!(servers.status == 200 && servers.body.contains(VM), "{servers:?}");
     let body = "{\"remote_console\":{\"protocol\":\"vnc\",\"type\":\"novnc\"}}";
