@@ -3,8 +3,10 @@
 mod console;
 mod drain;
 mod handshake;
+mod lifecycle;
 mod limits;
 mod listeners;
+mod logs;
 mod refusals;
 mod support;
 mod tempest;

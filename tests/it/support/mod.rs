@@ -3,6 +3,7 @@
 //! `cargo xtask test` says where they are; without it they are looked for in their usual places. One that is
 //! missing fails its tests with the remedy: a skipped test proves nothing.
 
+pub(crate) mod binary;
 pub(crate) mod chromium;
 pub(crate) mod console;
 mod devtools;
