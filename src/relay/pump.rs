@@ -82,6 +82,11 @@ impl Stop {
             Poll::Pending => Poll::Pending,
         }
     }
+
+    /// Waits for the cause. Cancel-safe: a cause that was not returned is still there.
+    pub async fn asked(&mut self) -> End {
+        poll_fn(|cx| self.poll_cause(cx)).await
+    }
 }
 
 /// A handle and the end it stops.

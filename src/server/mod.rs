@@ -117,6 +117,7 @@ impl Server {
                 fingerprints,
             )),
             unauthenticated,
+            watchers: Cap::new(connection::ADMIN_CONNECTIONS),
             inventory,
             draining: AtomicBool::new(false),
         });

@@ -23,14 +23,24 @@ impl Process {
         Self { child, name: name.to_owned(), log }
     }
 
-    /// Its process id, while it runs.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id().unwrap_or_else(|| panic!("{} has ended. It said:\n{}", self.name, self.said()))
-    }
-
     /// What it has said so far.
     pub(crate) fn said(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Where its output goes.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap_or_else(|| panic!("{} has ended", self.name))
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
+        self.child.wait().await.expect("the state of a child")
     }
 
     /// Tries `attempt` until it gives something, and fails at once when the program has ended.
