@@ -41,7 +41,7 @@ struct Held {
 impl Held {
     async fn claim(store: &Arc<dyn Store>, key: TokenKey) -> Result<Self, Refusal> {
         let nonce = Nonce::random();
-        match store.claim(key.clone(), nonce).await? {
+        match store.claim(key, nonce).await? {
             Claim::Won(grant) => Ok(Self { store: Arc::clone(store), key, nonce, grant, settled: false }),
             Claim::Busy(protocol) => Err(Refusal::Busy(protocol)),
             Claim::Spent(protocol) => Err(Refusal::Spent(protocol)),
@@ -50,19 +50,25 @@ impl Held {
     }
 
     async fn confirm(mut self) -> Result<(), Refusal> {
-        let confirmed = self.store.confirm(self.key.clone(), self.nonce).await?;
+        let confirmed = self.store.confirm(self.key, self.nonce).await?;
         self.settled = true;
         match confirmed {
             Confirm::Confirmed => Ok(()),
             Confirm::Lost => Err(Refusal::Busy(self.grant.protocol)),
         }
     }
+
+    /// Gives the token back before the viewer hears of it: who tries again at once must not meet this claim.
+    async fn release(mut self) {
+        // A release that fails is made up for by the lease, which runs out.
+        self.settled = self.store.release(self.key, self.nonce).await.is_ok();
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.settled {
-            let (store, key, nonce) = (Arc::clone(&self.store), self.key.clone(), self.nonce);
+            let (store, key, nonce) = (Arc::clone(&self.store), self.key, self.nonce);
             // A release that fails is made up for by the lease, which runs out.
             tokio::spawn(async move { store.release(key, nonce).await });
         }
@@ -72,11 +78,31 @@ impl Drop for Held {
 /// Claims, checks, connects, greets and confirms. Dropped when the viewer hangs up, at any await: then the
 /// token is given back.
 pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) -> Result<Entered, Refusal> {
-    let held = Held::claim(&proxy.store, key.clone()).await?;
-    let grant = Arc::clone(&held.grant);
-    let target = current_target(proxy, &grant)?;
+    let held = Held::claim(&proxy.store, key).await?;
+    let (entered, viewers) = match reach(proxy, admission, &held.grant, key).await {
+        Ok(reached) => reached,
+        Err(refusal) => {
+            held.release().await;
+            return Err(refusal);
+        }
+    };
+    held.confirm().await?;
+    if viewers == Viewers::Steal {
+        entered.seat.take_over();
+    }
+    Ok(entered)
+}
+
+/// What lies between claim and confirm: limits, target check, dial, greeting.
+async fn reach(
+    proxy: &Proxy,
+    admission: Admission,
+    grant: &Arc<Grant>,
+    key: TokenKey,
+) -> Result<(Entered, Viewers), Refusal> {
+    let target = current_target(proxy, grant)?;
     let viewers = target.viewers(grant.protocol);
-    let seated = proxy.sessions.seat(admission, Arc::clone(&grant), viewers);
+    let seated = proxy.sessions.seat(admission, Arc::clone(grant), viewers);
     let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
     let Some(endpoint) = target.endpoint(grant.protocol) else {
         return Err(Refusal::Changed(grant.protocol));
@@ -90,12 +116,8 @@ pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) ->
         }
         Protocol::Serial | Protocol::Spice | Protocol::Mks => (None, Vec::new()),
     };
-    let plan = plan(proxy, &grant, &key).await?;
-    held.confirm().await?;
-    if viewers == Viewers::Steal {
-        seat.take_over();
-    }
-    Ok(Entered { seat, stop, target: stream, outcome, early, plan })
+    let plan = plan(proxy, grant, key).await?;
+    Ok((Entered { seat, stop, target: stream, outcome, early, plan }, viewers))
 }
 
 /// The target as it is now, if it still is what the grant was made for (CVE-2013-0335: a token of a deleted
@@ -111,11 +133,11 @@ fn current_target(proxy: &Proxy, grant: &Grant) -> Result<Target, Refusal> {
 }
 
 /// Decides the session once, before the 101.
-async fn plan(proxy: &Proxy, grant: &Grant, key: &TokenKey) -> Result<Plan, Refusal> {
+async fn plan(proxy: &Proxy, grant: &Grant, key: TokenKey) -> Result<Plan, Refusal> {
     let settings = &proxy.settings;
     let mut longest = settings.max_session;
     if proxy.enforce_expiry {
-        let remaining = proxy.store.peek(key.clone()).await?.ok_or(Refusal::Unknown)?.remaining;
+        let remaining = proxy.store.peek(key).await?.ok_or(Refusal::Unknown)?.remaining;
         longest = Some(longest.map_or(remaining, |set| set.min(remaining)));
     }
     Ok(Plan {

@@ -2,6 +2,7 @@
 
 mod console;
 mod drain;
+mod endings;
 mod handshake;
 mod lifecycle;
 mod limits;
