@@ -10,6 +10,7 @@
 
 mod console;
 mod drain;
+mod endings;
 mod guest;
 mod handshake;
 mod lifecycle;
