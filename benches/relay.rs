@@ -49,7 +49,7 @@ async fn down(plan: Plan, block: &[u8]) {
     target.shutdown().await.expect("an end");
     write.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await.expect("a goodbye");
     assert_eq!(end.await.expect("a session"), End::TargetClosed);
-    assert!(reader.await.expect("a reader") >= TOTAL);
+    assert!(reader.await.expect("a reader") >= TOTAL / block.len() * block.len());
 }
 
 /// Viewer to target, in masked frames.
@@ -68,7 +68,7 @@ async fn up(frame: &[u8], frames: usize) {
 
 fn relay(criterion: &mut Criterion) {
     let runtime = runtime();
-    let block = vec![b'a'; 60 * 1024];
+    let block = vec![b'a'; 64 * 1024];
     let mut group = criterion.benchmark_group("relay");
     group.sample_size(20);
     group.throughput(Throughput::Bytes(TOTAL as u64));
