@@ -48,7 +48,9 @@ async fn down(plan: Plan, block: &[u8]) {
     }
     target.shutdown().await.expect("an end");
     write.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await.expect("a goodbye");
-    assert_eq!(end.await.expect("a session"), End::TargetClosed);
+    // Whichever end the relay saw first; the bytes are all there either way.
+    let end = end.await.expect("a session");
+    assert!(matches!(end, End::TargetClosed | End::ViewerClosed), "{end}");
     assert!(reader.await.expect("a reader") >= TOTAL / block.len() * block.len());
 }
 
