@@ -1,5 +1,7 @@
 //! The WebSocket codec: unmasking what a viewer sends in large and small frames, and heading what it gets.
 
+#![allow(clippy::cast_possible_truncation, reason = "sizes chosen here, all small")]
+
 use std::hint::black_box;
 
 use consolegate::ws::{Decoder, HEADER_ROOM, put_header};

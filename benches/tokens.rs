@@ -1,5 +1,7 @@
 //! The memory store: a token made, claimed and confirmed, as an issuer and a proxy do in one process.
 
+#![allow(clippy::cast_possible_truncation, reason = "sizes chosen here, all small")]
+
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::pin;

@@ -41,7 +41,7 @@ impl Program {
             line["address"].as_str()?.parse().ok()
         };
         let at = process.ready("its listeners", listening).await;
-        Self { at, process, dir: dir }
+        Self { at, process, dir }
     }
 
     /// Its process id.
