@@ -262,9 +262,9 @@ fn limits(section: Section<'_>) -> Limits {
         sessions_per_project: limit("sessions_per_project", 0),
         sessions_per_source: limit("sessions_per_source", 0),
         unauthenticated: limit("unauthenticated", 10_000),
-        issue_per_second: u32::try_from(limit("issue_per_second", 20)).unwrap_or(u32::MAX),
-        outstanding_per_target: limit("outstanding_per_target", 20),
     };
+    section.later("issue_per_second");
+    section.later("outstanding_per_target");
     section.finish();
     limits
 }

@@ -260,10 +260,6 @@ pub struct Limits {
     pub sessions_per_source: usize,
     /// Connections that have not opened a session.
     pub unauthenticated: usize,
-    /// URLs issued a second, per caller and project, with a burst of three times that.
-    pub issue_per_second: u32,
-    /// Unspent tokens of one target.
-    pub outstanding_per_target: usize,
 }
 
 /// URL templates, checked: only known placeholders, `{token}` present. `None`: not offered.

@@ -203,8 +203,6 @@ mod tests {
             sessions_per_project: 0,
             sessions_per_source: 0,
             unauthenticated: 0,
-            issue_per_second: 0,
-            outstanding_per_target: 0,
         };
         change(&mut limits);
         limits

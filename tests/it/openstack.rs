@@ -185,8 +185,7 @@ async fn unmodified_clients_get_urls_that_open_consoles() {
             let _ = socket.write_all(b"login: ").await;
         }
     });
-    let limits = "[limits]\noutstanding_per_target = 0\nissue_per_second = 0\n";
-    let running = Running::start(&format!("{limits}{}", target(VM.0, VM.1, &consoles))).await;
+    let running = Running::start(&target(VM.0, VM.1, &consoles)).await;
     let public_url = format!("http://{}", running.at.proxy);
     let server = Server { id: VM.0, name: VM.1, is_baremetal: false };
     let mut urls = Vec::new();

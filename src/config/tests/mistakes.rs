@@ -172,6 +172,8 @@ fn later_settings_are_refused_by_name() {
         ("[auth.keystone]\nurl = \"x\"", "1: auth.keystone:"),
         ("[[auth.access_key]]\nuser = \"x\"", "1: auth.access_key:"),
         ("[tokens]\nresume_grace = \"60s\"", "2: tokens.resume_grace:"),
+        ("[limits]\nissue_per_second = 20", "2: limits.issue_per_second:"),
+        ("[limits]\noutstanding_per_target = 20", "2: limits.outstanding_per_target:"),
         ("[tokens]\nstore = \"redis://h:6379/0\"", "2: tokens.store: a Redis store"),
         ("[api]\ndialects = [\"openstack\",\n\"huawei-ecs\"]", "3: api.dialects: the dialect huawei-ecs"),
         ("[api]\ndialects = [\"native\"]", "2: api.dialects: the dialect native"),

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 /// The longest wait for anything outside this process. Generous, because two cores run everything at once: it
 /// decides when a hang is reported, never whether a slow machine passes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Awaits `work`, or fails naming `what` after [`PATIENCE`].
 pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {

@@ -28,7 +28,7 @@ impl Program {
         let user = format!(
             "[[auth.token]]\ntoken = \"{TOKEN}\"\nuser = \"demo\"\nproject = \"{PROJECT}\"\nroles = [\"member\"]\n"
         );
-        let text = format!("{listen}[limits]\nissue_per_second = 0\n{user}{more}");
+        let text = format!("{listen}{user}{more}");
         std::fs::write(&file, text).expect("a configuration");
         let mut command = Command::new(env!("CARGO_BIN_EXE_consolegate"));
         command.args(["--log", "json", "serve", "--config"]).arg(&file).env("RUST_LOG", "info");
