@@ -94,13 +94,13 @@ impl Issuer<'_> {
     async fn keep(&self, grant: &Grant, ttl: Duration) -> Result<Token, IssueError> {
         for _ in 1..TRIES {
             let token = Token::generate(self.format)?;
-            match self.store.create(token.key(), grant.clone(), ttl).await {
+            match self.store.create(token.key(), grant.clone(), ttl, 0).await {
                 Err(StoreError::Exists) => {}
                 kept => return Ok(kept.map(|()| token)?),
             }
         }
         let token = Token::generate(self.format)?;
-        Ok(self.store.create(token.key(), grant.clone(), ttl).await.map(|()| token)?)
+        Ok(self.store.create(token.key(), grant.clone(), ttl, 0).await.map(|()| token)?)
     }
 }
 

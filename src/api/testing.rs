@@ -50,6 +50,7 @@ pub(super) fn settings() -> Settings {
             huawei_clouddc_vnc: "{public_url}/vnc/{zone}.{region}/vnc_auto.html?token={token}".into(),
             huawei_ecs_vnc: "{public_url}/vnc_auto.html?token={token}&lang=EN&tLength=70".into(),
             openstack_spice: None,
+            openstack_spice_direct: None,
             openstack_mks: None,
         },
         public: Public::new(&proxy("http://127.0.0.1:6080")),
@@ -71,6 +72,8 @@ pub(super) fn target(id: &str, project: &str) -> Target {
         region: "region-01".into(),
         vnc: Some(Endpoint::Tcp(Host::Ip([127, 0, 0, 1].into()), 5901)),
         serial: Some(Endpoint::Tcp(Host::Name("host.example.org".into()), 4444)),
+        spice: None,
+        mks: None,
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Deny,
         vnc_security: vec![VncSecurity::None],
@@ -91,6 +94,11 @@ fn targets() -> Vec<Target> {
         Target { state: State::Stopped, kind: Kind::Baremetal, ..own("stopped-bm") },
         Target { vnc: None, ..own("no-vnc") },
         Target { serial: Some(Endpoint::Unix("/run/serial.sock".into())), vnc: None, ..own("unix") },
+        Target {
+            spice: Some(Endpoint::Tcp(Host::Ip([127, 0, 0, 1].into()), 5930)),
+            mks: Some(Endpoint::Unix("/run/mks.sock".into())),
+            ..own("many")
+        },
         Target { state: State::Building, vnc: None, serial: None, ..own("building-bare") },
     ]
 }

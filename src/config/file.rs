@@ -1,6 +1,5 @@
 //! The settings as users write them: each read, checked and given its default, in the order of the example.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,8 +13,8 @@ use super::secret::{self, Written};
 use super::section::{Fault, Section};
 use super::target_file::Targets;
 use super::{
-    Admin, Config, ConfigError, Dialect, FixedToken, GeneratedCredentials, Limits, Listen, Problem, Proxy,
-    Secret, Tls, TokenFormat, Tokens, Urls, certificate, document, target_file, units,
+    Admin, Config, ConfigError, FixedToken, GeneratedCredentials, Limits, Listen, Problem, Proxy, Secret,
+    Tls, TokenFormat, Tokens, certificate, dialects, document, target_file, units,
 };
 
 /// Largest count any limit takes; beyond it, it is a slip.
@@ -38,11 +37,11 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
 
     let mut generated = GeneratedCredentials::default();
     let admin = admin(root.section("admin"), &listen, &mut generated);
-    let dialects = api(root.section("api"));
-    let proxy = proxy(root.section("proxy"), &listen, encrypted);
     let tokens = tokens(root.section("tokens"));
+    let (dialects, lifetimes) = dialects::api(root.section("api"), &tokens);
+    let proxy = proxy(root.section("proxy"), &listen, encrypted);
     let limits = limits(root.section("limits"));
-    let urls = urls(root.section("urls"));
+    let urls = dialects::urls(root.section("urls"));
 
     let mut targets = Targets::default();
     targets.read(root);
@@ -56,6 +55,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
         tls,
         admin,
         dialects,
+        lifetimes,
         proxy,
         tokens,
         limits,
@@ -169,21 +169,6 @@ fn generate(section: &Section<'_>) -> Option<Secret> {
         .ok()
 }
 
-fn api(section: Section<'_>) -> BTreeSet<Dialect> {
-    let dialects = section.texts("dialects", |text| match text {
-        "openstack" => Ok(Dialect::Openstack),
-        "otc" | "huawei-bms" | "huawei-clouddc" | "huawei-ecs" | "native" => {
-            Err(Fault::Later(format!("the dialect {text}")))
-        }
-        _ => Err(Fault::expected("\"openstack\"")),
-    });
-    if section.clean() && dialects.as_ref().is_some_and(Vec::is_empty) {
-        section.problem("dialects", "expected at least one dialect, \"openstack\", found an empty list");
-    }
-    section.finish();
-    dialects.map_or_else(|| BTreeSet::from([Dialect::Openstack]), |list| list.into_iter().collect())
-}
-
 fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
     let public_url = section.text("public_url", units::public_url);
     if let Some(url) = public_url.as_deref().filter(|url| encrypted && url.starts_with("http:")) {
@@ -272,30 +257,6 @@ fn limits(section: Section<'_>) -> Limits {
 /// A checked number as a count.
 fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-fn urls(section: Section<'_>) -> Urls {
-    let template =
-        |key, default: &str| section.text(key, units::template).unwrap_or_else(|| default.to_owned());
-    let urls = Urls {
-        openstack_novnc: template("openstack_novnc", "{public_url}/vnc_lite.html?path=%3Ftoken%3D{token}"),
-        openstack_serial: template("openstack_serial", "{public_ws_url}/?token={token}"),
-        otc_serial: template("otc_serial", "{public_url}/?token={token}"),
-        huawei_bms_serial: "{public_url}/serial/{zone}.{region}/?token={token}".to_owned(),
-        huawei_clouddc_vnc: "{public_url}/vnc/{zone}.{region}/vnc_auto.html?token={token}&compression=9\
-                             &quality=0&resize=scale"
-            .to_owned(),
-        huawei_ecs_vnc: "{public_url}/vnc_auto.html?token={token}&lang=EN&tLength=70".to_owned(),
-        openstack_spice: None,
-        openstack_mks: None,
-    };
-    for key in
-        ["huawei_bms_serial", "huawei_clouddc_vnc", "huawei_ecs_vnc", "openstack_spice", "openstack_mks"]
-    {
-        section.later(key);
-    }
-    section.finish();
-    urls
 }
 
 fn inventory(section: Section<'_>, targets: &mut Targets, elsewhere: &mut Vec<Problem>) -> Option<PathBuf> {

@@ -2,12 +2,13 @@
 //!
 //! `section.rs` reads tables and notes every mistake with its line; `units.rs` has the small languages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 mod certificate;
+mod dialects;
 mod document;
 mod error;
 mod file;
@@ -40,6 +41,8 @@ pub struct Config {
     pub admin: Admin,
     /// Which dialects the issuer answers.
     pub dialects: BTreeSet<Dialect>,
+    /// Lifetime of an unspent token, by the dialect it was asked in.
+    pub lifetimes: BTreeMap<Dialect, Duration>,
     /// The proxy's behaviour.
     pub proxy: Proxy,
     /// Token lifetimes and store.
@@ -180,6 +183,20 @@ pub enum Dialect {
     Native,
 }
 
+impl Dialect {
+    /// Its name in the configuration and in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Openstack => "openstack",
+            Self::Otc => "otc",
+            Self::HuaweiBms => "huawei-bms",
+            Self::HuaweiClouddc => "huawei-clouddc",
+            Self::HuaweiEcs => "huawei-ecs",
+            Self::Native => "native",
+        }
+    }
+}
+
 /// The proxy's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
@@ -260,7 +277,7 @@ pub struct Limits {
     pub sessions_per_source: usize,
     /// Connections that have not opened a session.
     pub unauthenticated: usize,
-    /// URLs issued a second, per caller and project, with a burst of three times that.
+    /// URLs issued a second, per caller and project, in bursts of up to three times that.
     pub issue_per_second: u32,
     /// Unspent tokens of one target.
     pub outstanding_per_target: usize,
@@ -283,6 +300,8 @@ pub struct Urls {
     pub huawei_ecs_vnc: String,
     /// OpenStack spice/spice-html5; no default.
     pub openstack_spice: Option<String>,
+    /// OpenStack spice/spice-direct, for a proxy of the native protocol; no default.
+    pub openstack_spice_direct: Option<String>,
     /// OpenStack mks/webmks; no default.
     pub openstack_mks: Option<String>,
 }

@@ -30,6 +30,10 @@ pub struct Target {
     pub vnc: Option<Endpoint>,
     /// Where the serial console is.
     pub serial: Option<Endpoint>,
+    /// Where the SPICE server is.
+    pub spice: Option<Endpoint>,
+    /// Where the MKS (VMware) console is.
+    pub mks: Option<Endpoint>,
     /// What a second VNC viewer does.
     pub vnc_viewers: Viewers,
     /// What a second serial viewer does.
@@ -44,7 +48,8 @@ impl Target {
         match protocol {
             Protocol::Vnc => self.vnc.as_ref(),
             Protocol::Serial => self.serial.as_ref(),
-            Protocol::Spice | Protocol::Mks => None,
+            Protocol::Spice => self.spice.as_ref(),
+            Protocol::Mks => self.mks.as_ref(),
         }
     }
 

@@ -133,8 +133,8 @@ impl Offer {
             ("vnc", "novnc") => (Protocol::Vnc, Some(&urls.openstack_novnc)),
             ("serial", "serial") => (Protocol::Serial, Some(&urls.openstack_serial)),
             ("spice", "spice-html5") => (Protocol::Spice, urls.openstack_spice.as_ref()),
-            // The native SPICE protocol does not pass through a WebSocket proxy: there is no template for it.
-            ("spice", "spice-direct") => (Protocol::Spice, None),
+            // The native protocol needs a proxy of its own, which asks us where a token leads.
+            ("spice", "spice-direct") => (Protocol::Spice, urls.openstack_spice_direct.as_ref()),
             ("mks", "webmks") => (Protocol::Mks, urls.openstack_mks.as_ref()),
             ("rdp", _) => return Err(unavailable("rdp")),
             _ => return invalid(),

@@ -9,9 +9,12 @@ fn example() -> String {
     let active = |line: &'static str| line.strip_prefix('#').filter(|rest| setting(rest)).unwrap_or(line);
     // Of the ways to write a secret one can be in force, and files would have to be there.
     let usable = |line: &&str| {
-        !["token_", "token =", "file =", "certificate", "key =", "[tls]"]
-            .iter()
-            .any(|start| line.starts_with(start) && !line.starts_with("token_sha256"))
+        // And some settings have no default.
+        let unset = ["openstack_spice", "openstack_mks"];
+        !unset.iter().any(|start| line.starts_with(start))
+            && !["token_", "token =", "file =", "certificate", "key =", "[tls]"]
+                .iter()
+                .any(|start| line.starts_with(start) && !line.starts_with("token_sha256"))
     };
     text.lines().map(active).filter(usable).collect::<Vec<_>>().join("\n")
 }
@@ -34,6 +37,8 @@ fn the_example_in_force_is_the_defaults() {
         project: target.project.clone(),
         vnc: target.vnc.clone(),
         serial: target.serial.clone(),
+        spice: target.spice.clone(),
+        mks: target.mks.clone(),
         ..bare
     };
     assert_eq!(target, named);

@@ -21,8 +21,8 @@ fn unknown_settings() {
     check("[inventory]\naudience = 1", "2: inventory.audience: unknown setting; known here: file");
     check_target(
         "viewers = \"deny\"",
-        "4: target.viewers: unknown setting; known here: id, kind, name, os, \
-        project, region, serial, serial_viewers, state, vnc, vnc_security, vnc_viewers, zone",
+        "4: target.viewers: unknown setting; known here: id, kind, mks, name, \
+        os, project, region, serial, serial_viewers, spice, state, vnc, vnc_security, vnc_viewers, zone",
     );
     for section in ["listen", "admin", "api", "tls", "proxy", "tokens", "limits", "urls", "auth", "inventory"]
     {
@@ -166,6 +166,29 @@ fn templates() {
 }
 
 #[test]
+fn dialects() {
+    check(
+        "[api]\ndialects = [\"otc\", \"ecs\"]",
+        "2: api.dialects: expected \"openstack\", \"otc\", \"huawei-bms\", \"huawei-clouddc\", \
+        \"huawei-ecs\", found \"ecs\"",
+    );
+    check(
+        "[tokens]\nmax_ttl = \"30m\"\n[api.ttl]\nhuawei-ecs = \"31m\"",
+        "4: api.ttl.huawei-ecs: is longer than tokens.max_ttl, 30m; shorten it or raise that",
+    );
+    check(
+        "[api.ttl]\nhuawei_ecs = \"1m\"",
+        "2: api.ttl.huawei_ecs: unknown setting; did you mean huawei-ecs?",
+    );
+    let config = parse("[tokens]\nttl = \"5m\"\n[api.ttl]\nhuawei-bms = \"1h\"").unwrap();
+    assert_eq!(config.dialects.len(), 5, "all are on");
+    for dialect in &config.dialects {
+        let minutes = if *dialect == Dialect::HuaweiBms { 60 } else { 5 };
+        assert_eq!(config.lifetimes[dialect], std::time::Duration::from_secs(60 * minutes), "{dialect:?}");
+    }
+}
+
+#[test]
 fn later_settings_are_refused_by_name() {
     let later = "is known, but not in this version";
     for (text, place) in [
@@ -173,10 +196,7 @@ fn later_settings_are_refused_by_name() {
         ("[[auth.access_key]]\nuser = \"x\"", "1: auth.access_key:"),
         ("[tokens]\nresume_grace = \"60s\"", "2: tokens.resume_grace:"),
         ("[tokens]\nstore = \"redis://h:6379/0\"", "2: tokens.store: a Redis store"),
-        ("[api]\ndialects = [\"openstack\",\n\"huawei-ecs\"]", "3: api.dialects: the dialect huawei-ecs"),
-        ("[api]\ndialects = [\"native\"]", "2: api.dialects: the dialect native"),
-        ("[urls]\nopenstack_spice = \"x\"", "2: urls.openstack_spice:"),
-        ("[urls]\nhuawei_ecs_vnc = \"x\"", "2: urls.huawei_ecs_vnc:"),
+        ("[api]\ndialects = [\"openstack\",\n\"native\"]", "3: api.dialects: the dialect native"),
     ] {
         let found = errors(text);
         assert!(found.starts_with(&format!("c.toml:{place}")) && found.contains(later), "{found}");
@@ -220,6 +240,10 @@ fn targets() {
         "vnc = \"unix:/a\"\nserial = \"unix:/a\"",
         "5: target.serial: is the same endpoint as vnc; a \
         console speaks one protocol",
+    );
+    check_target(
+        "spice = \"unix:/a\"\nmks = \"unix:/a\"",
+        "5: target.mks: is the same endpoint as spice; a console speaks one protocol",
     );
     check_target(
         "vnc_security.types = []",
