@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::config::{Kind, State, Target, TokenFormat};
 use crate::ids::{GrantId, Protocol, RequestId, UserId};
 use crate::targets::Entry;
-use crate::tokens::{Fingerprinter, Grant, Store, StoreError, Token, TokenError};
+use crate::tokens::{Fingerprinter, Grant, Options, Store, StoreError, Token, TokenError};
 
 use super::url::Public;
 
@@ -46,6 +46,8 @@ pub(super) struct Ask<'a> {
     pub(super) user: &'a UserId,
     /// Lifetime of the token; the configured one if not given.
     pub(super) ttl: Option<Duration>,
+    /// What narrows the grant.
+    pub(super) options: Options,
     /// The URL's template.
     pub(super) template: &'a str,
 }
@@ -114,6 +116,7 @@ fn grant(ask: &Ask<'_>) -> Grant {
         protocol: ask.protocol,
         project: target.project.clone(),
         user: ask.user.clone(),
+        options: ask.options,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::auth::Authenticator;
 use crate::config::{Config, Dialect, Tokens, Urls};
 use crate::ids::{Protocol, RequestId, TargetId, UserId};
 use crate::targets::Inventory;
-use crate::tokens::{Fingerprinter, Store};
+use crate::tokens::{Fingerprinter, Options, Store};
 
 mod issue;
 mod openstack;
@@ -174,8 +174,11 @@ impl Api {
         let entry = self.core.inventory.find(target).ok_or(IssueError::Unknown)?;
         let template = template.ok_or(IssueError::NoConsole(protocol))?;
         let request = RequestId::random();
-        let issued =
-            self.core.issuer().issue(Ask { request, entry: &entry, protocol, user, ttl, template }).await?;
+        let issued = self
+            .core
+            .issuer()
+            .issue(Ask { request, entry: &entry, protocol, user, ttl, options: Options::default(), template })
+            .await?;
         tracing::info!(
             %request,
             target = ?target.as_str(),

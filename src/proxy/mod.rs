@@ -9,6 +9,7 @@ mod sessions;
 mod upgrade;
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -229,7 +230,12 @@ impl Proxy {
         let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
         if let Some(outcome) = entered.outcome.take() {
             let early = std::mem::take(&mut entered.early);
-            match Box::pin(greet::viewer(&mut viewer, &mut entered.target, (outcome, early))).await {
+            let greeted = tokio::select! {
+                // A handshake broken off is the end of the session: nothing is lost that was for anybody.
+                cause = poll_fn(|cx| entered.stop.poll_cause(cx)) => Err(cause),
+                greeted = Box::pin(greet::viewer(&mut viewer, &mut entered.target, (outcome, early))) => greeted,
+            };
+            match greeted {
                 Ok(early) => entered.early = early,
                 Err(end) => {
                     account(&entered.seat.session, begun, &end);

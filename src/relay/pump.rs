@@ -34,6 +34,8 @@ pub(super) const MAX_CARRY: usize = 3;
 pub struct Plan {
     /// Frames to the viewer end at UTF-8 boundaries (serial).
     pub whole_characters: bool,
+    /// What the viewer sends is read and dropped.
+    pub view_only: bool,
     /// Ping interval; `None` is off.
     pub ping: Option<Duration>,
     /// End after so long without data either way; `None` is off.
@@ -105,6 +107,7 @@ pub struct Pump<V, T> {
     pub(super) target: T,
     pub(super) decoder: Decoder,
     pub(super) whole_characters: bool,
+    pub(super) view_only: bool,
     pub(super) counters: Arc<Counters>,
     pub(super) deadlines: Deadlines,
     /// Read already, before the pump began.
@@ -157,6 +160,7 @@ where
             target,
             decoder,
             whole_characters: plan.whole_characters,
+            view_only: plan.view_only,
             counters,
             deadlines: Deadlines::new(Instant::now(), plan.ping, plan.idle, plan.longest),
             early_viewer,

@@ -12,7 +12,9 @@ use uuid::Uuid;
 
 use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, UserId};
 
-use super::{Claim, Confirm, Grant, LEASE, Nonce, Peek, Store, StoreError, TOMBSTONE, TokenKey};
+use super::{
+    Claim, Confirm, Grant, LEASE, Nonce, Options, Peek, Revoke, Store, StoreError, TOMBSTONE, TokenKey,
+};
 
 pub(crate) mod model;
 
@@ -45,6 +47,7 @@ pub(crate) fn grant() -> Grant {
         protocol: Protocol::Serial,
         project: ProjectId::from("9c53a566cb3443ab910cf0daebca90c4"),
         user: UserId::from("demo"),
+        options: Options::default(),
     }
 }
 
@@ -126,6 +129,8 @@ pub(crate) fn semantics(harness: &Harness) {
         ("peek consumes nothing", peek_consumes_nothing),
         ("a tombstone says used, then nothing", tombstone),
         ("release and expiry leave no tombstone", no_tombstone),
+        ("revoked is as if never issued", revoked_token),
+        ("revoking leaves what is not named", revoked_many),
     ];
     for (name, rule) in rules {
         eprintln!("rule: {name}");
@@ -321,6 +326,57 @@ fn no_tombstone(h: &Harness) {
     token.pass(TTL);
     token.claim(A, Claim::Unknown);
     assert_eq!(now(token.store.create(token.key, grant(), TTL, 0)), Ok(()));
+}
+
+fn revoked_token(h: &Harness) {
+    let revoke = |token: &Story<'_>| now(token.store.revoke(Revoke::Token(token.key)));
+    let fresh = Story::begin(h);
+    assert_eq!(revoke(&fresh), Ok(1));
+    assert_eq!(revoke(&fresh), Ok(0));
+    fresh.peek(None);
+    fresh.claim(A, Claim::Unknown);
+    assert_eq!(now(fresh.store.create(fresh.key, grant(), TTL, 0)), Ok(()), "the key is as good as new");
+
+    // Between claim and confirm: the session must not open.
+    let claimed = Story::begin(h);
+    claimed.wins(A);
+    assert_eq!(revoke(&claimed), Ok(1));
+    claimed.confirm(A, Confirm::Lost);
+    claimed.release(A);
+    claimed.claim(B, Claim::Unknown);
+
+    let spent = Story::begin(h);
+    spent.wins(A);
+    spent.confirm(A, Confirm::Confirmed);
+    assert_eq!(revoke(&spent), Ok(0), "there is nothing left to take back");
+    spent.claim(B, Claim::Spent(Protocol::Serial));
+
+    let expired = Story::begin(h);
+    expired.pass(TTL);
+    assert_eq!(revoke(&expired), Ok(0));
+}
+
+fn revoked_many(h: &Harness) {
+    let make = |target: &str, project: &str, user: &str, most: usize| {
+        let key = key();
+        let (target, project, user) = (target.into(), project.into(), user.into());
+        let grant = Grant { target, project, user, ..grant() };
+        now(h.store.create(key, grant, TTL, most)).map(|()| key)
+    };
+    let is_live = |key: TokenKey| now(h.store.peek(key)).unwrap().is_some();
+    let keys = [("t1", "p1", "u1"), ("t1", "p1", "u2"), ("t2", "p1", "u1"), ("t3", "p2", "u2")]
+        .map(|(target, project, user)| make(target, project, user, 2).unwrap());
+    assert_eq!(make("t1", "p1", "u1", 2), Err(StoreError::Outstanding(2)));
+    let revoke = |which: Revoke| now(h.store.revoke(which)).unwrap();
+    assert_eq!(revoke(Revoke::Target("t9".into())), 0);
+    assert_eq!(revoke(Revoke::Target("t1".into())), 2);
+    assert_eq!(keys.map(is_live), [false, false, true, true]);
+    make("t1", "p1", "u1", 2).expect("the places of revoked tokens are free");
+    assert_eq!(revoke(Revoke::Project("p1".into())), 2);
+    assert_eq!(keys.map(is_live), [false, false, false, true]);
+    assert_eq!(revoke(Revoke::User("u1".into())), 0);
+    assert_eq!(revoke(Revoke::User("u2".into())), 1);
+    assert_eq!(keys.map(is_live), [false; 4]);
 }
 
 /// At most `capacity` records; refusal leaves the others alone; what expired makes room.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::auth::{Caller, policy};
 use crate::config::{Dialect, Kind, Target};
 use crate::ids::Protocol;
+use crate::tokens::Options;
 
 use super::super::Core;
 use super::super::issue::{Ask, Issued};
@@ -167,6 +168,7 @@ async fn open(
         protocol,
         user: &at.caller.user,
         ttl: None,
+        options: Options::default(),
         template: &template,
     };
     let issued = at.core.issuer().issue(ask).await.map_err(|error| {
