@@ -4,7 +4,7 @@
 //! request -> dialect (path) -> auth (who) -> server (what, in which state) -> issue (grant, token, URL)
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -20,9 +20,10 @@ use crate::auth::Authenticator;
 use crate::config::{Config, Dialect, Tokens, Urls};
 use crate::ids::{Protocol, RequestId, TargetId, UserId};
 use crate::targets::Inventory;
-use crate::tokens::{Fingerprinter, Options, Store};
+use crate::tokens::{Fingerprinter, Live, Options, Revoker, Store};
 
 mod issue;
+mod native;
 mod openstack;
 mod url;
 
@@ -52,12 +53,14 @@ struct Core {
     store: Arc<dyn Store>,
     fingerprinter: Fingerprinter,
     authenticator: Authenticator,
+    revoker: Revoker,
 }
 
 /// The part of the configuration that concerns the issuer.
 #[derive(Clone, Debug)]
 struct Settings {
     dialects: BTreeSet<Dialect>,
+    lifetimes: BTreeMap<Dialect, Duration>,
     tokens: Tokens,
     urls: Urls,
     public: Public,
@@ -70,6 +73,7 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {
             dialects: config.dialects.clone(),
+            lifetimes: config.lifetimes.clone(),
             tokens: config.tokens.clone(),
             urls: config.urls.clone(),
             public: Public::new(&config.proxy),
@@ -112,23 +116,32 @@ struct DialectEntry {
 }
 
 /// All there are. The first that is switched on and owns the path answers.
-static DIALECTS: &[DialectEntry] = &[DialectEntry {
-    dialects: &[Dialect::Openstack, Dialect::Otc],
-    owns: openstack::owns,
-    answer: |core, call| Box::pin(openstack::answer(core, call)),
-}];
+static DIALECTS: &[DialectEntry] = &[
+    DialectEntry {
+        dialects: &[Dialect::Openstack, Dialect::Otc],
+        owns: openstack::owns,
+        answer: |core, call| Box::pin(openstack::answer(core, call)),
+    },
+    DialectEntry {
+        dialects: &[Dialect::Native],
+        owns: native::owns,
+        answer: |core, call| Box::pin(native::answer(core, call)),
+    },
+];
 
 impl Api {
-    /// An API over these parts.
+    /// An API over these parts; `live` has the sessions that a revocation ends.
     pub fn new(
         config: &Config,
         inventory: Arc<Inventory>,
         store: Arc<dyn Store>,
         fingerprinter: Fingerprinter,
         authenticator: Authenticator,
+        live: Arc<dyn Live>,
     ) -> Self {
         let settings = Settings::from(config);
-        Self { core: Core { settings, inventory, store, fingerprinter, authenticator } }
+        let revoker = Revoker::new(Arc::clone(&store), live);
+        Self { core: Core { settings, inventory, store, fingerprinter, authenticator, revoker } }
     }
 
     /// Answers a request, or `None` if no dialect that is switched on knows the path. The body is read only
@@ -164,13 +177,7 @@ impl Api {
         user: &UserId,
         ttl: Option<Duration>,
     ) -> Result<String, IssueError> {
-        let urls = &self.core.settings.urls;
-        let template = match protocol {
-            Protocol::Vnc => Some(&urls.openstack_novnc),
-            Protocol::Serial => Some(&urls.otc_serial),
-            Protocol::Spice => urls.openstack_spice.as_ref(),
-            Protocol::Mks => urls.openstack_mks.as_ref(),
-        };
+        let template = page_template(&self.core.settings.urls, protocol);
         let entry = self.core.inventory.find(target).ok_or(IssueError::Unknown)?;
         let template = template.ok_or(IssueError::NoConsole(protocol))?;
         let request = RequestId::random();
@@ -191,6 +198,16 @@ impl Api {
             "console issued"
         );
         Ok(issued.url)
+    }
+}
+
+/// The URL of a page that shows the console, for those whom no dialect's form binds.
+fn page_template(urls: &Urls, protocol: Protocol) -> Option<&str> {
+    match protocol {
+        Protocol::Vnc => Some(&urls.openstack_novnc),
+        Protocol::Serial => Some(&urls.otc_serial),
+        Protocol::Spice => urls.openstack_spice.as_deref(),
+        Protocol::Mks => urls.openstack_mks.as_deref(),
     }
 }
 

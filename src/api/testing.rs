@@ -1,7 +1,7 @@
 //! What the tests of all dialects share: settings, servers, callers, and one call at a time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::config::{
     Viewers, VncSecurity,
 };
 use crate::targets::Inventory;
-use crate::tokens::{Fingerprinter, MemoryStore, Token};
+use crate::tokens::{Fingerprinter, Grant, Live, MemoryStore, Revoke, Revoker, Token, TokenKey};
 
 use super::url::Public;
 use super::{Api, Core, Settings};
@@ -34,7 +34,8 @@ pub(super) fn proxy(public_url: &str) -> Proxy {
 
 pub(super) fn settings() -> Settings {
     Settings {
-        dialects: [Dialect::Openstack, Dialect::Otc].into(),
+        dialects: [Dialect::Openstack, Dialect::Otc, Dialect::Native].into(),
+        lifetimes: [(Dialect::Native, Duration::from_secs(300))].into(),
         tokens: Tokens {
             ttl: Duration::from_secs(600),
             max_ttl: Duration::from_secs(3600),
@@ -119,12 +120,31 @@ fn credentials() -> Vec<FixedToken> {
     ]
 }
 
+/// Sessions without a proxy: what was opened with which token.
+#[derive(Default)]
+pub(super) struct Sessions(pub(super) Mutex<Vec<(TokenKey, Arc<Grant>)>>);
+
+impl Live for Sessions {
+    fn holder(&self, key: &TokenKey) -> Option<Arc<Grant>> {
+        let open = self.0.lock().unwrap();
+        open.iter().find(|(known, _)| known == key).map(|(_, grant)| grant.clone())
+    }
+
+    fn end(&self, which: &Revoke) -> usize {
+        let mut open = self.0.lock().unwrap();
+        let before = open.len();
+        open.retain(|(key, grant)| !which.names(key, grant));
+        before - open.len()
+    }
+}
+
 /// An API of the usual servers and callers.
 pub(super) struct Fixture {
     pub(super) api: Api,
     pub(super) clock: Clock,
     pub(super) inventory: Arc<Inventory>,
     pub(super) store: Arc<MemoryStore>,
+    pub(super) sessions: Arc<Sessions>,
 }
 
 impl Fixture {
@@ -136,14 +156,16 @@ impl Fixture {
         let clock = Clock::manual();
         let store = Arc::new(MemoryStore::new(clock.clone(), settings.tokens.capacity));
         let inventory = Arc::new(Inventory::new(targets()));
+        let sessions = Arc::<Sessions>::default();
         let core = Core {
             settings,
             inventory: inventory.clone(),
             store: store.clone(),
             fingerprinter: Fingerprinter::random().unwrap(),
             authenticator: Authenticator::with_tokens(credentials()),
+            revoker: Revoker::new(store.clone(), sessions.clone()),
         };
-        Self { api: Api { core }, clock, inventory, store }
+        Self { api: Api { core }, clock, inventory, store, sessions }
     }
 
     pub(super) fn call(&self, call: &Ask<'_>) -> Reply {

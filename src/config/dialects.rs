@@ -7,8 +7,14 @@ use super::section::{Fault, Section};
 use super::{Dialect, Tokens, Urls, units};
 
 /// The dialects of this version; all are on unless the configuration says otherwise.
-const DIALECTS: [Dialect; 5] =
-    [Dialect::Openstack, Dialect::Otc, Dialect::HuaweiBms, Dialect::HuaweiClouddc, Dialect::HuaweiEcs];
+const DIALECTS: [Dialect; 6] = [
+    Dialect::Openstack,
+    Dialect::Otc,
+    Dialect::HuaweiBms,
+    Dialect::HuaweiClouddc,
+    Dialect::HuaweiEcs,
+    Dialect::Native,
+];
 
 /// `[api]`: the dialects that are on, and the lifetime of each one's tokens.
 pub(super) fn api(section: Section<'_>, tokens: &Tokens) -> (BTreeSet<Dialect>, BTreeMap<Dialect, Duration>) {
@@ -22,9 +28,6 @@ pub(super) fn api(section: Section<'_>, tokens: &Tokens) -> (BTreeSet<Dialect>, 
 }
 
 fn dialect(text: &str) -> Result<Dialect, Fault> {
-    if text == Dialect::Native.as_str() {
-        return Err(Fault::Later(format!("the dialect {text}")));
-    }
     let known = DIALECTS.into_iter().find(|dialect| dialect.as_str() == text);
     let names = DIALECTS.map(|dialect| format!("\"{}\"", dialect.as_str()));
     known.ok_or_else(|| Fault::expected(&names.join(", ")))

@@ -19,7 +19,7 @@ use crate::net::workers::{Handler, Workers};
 use crate::proxy::Proxy;
 use crate::relay::End;
 use crate::targets::{DialPolicy, Inventory};
-use crate::tokens::{Fingerprinter, MemoryStore, Store, TokenError};
+use crate::tokens::{Fingerprinter, Live, MemoryStore, Store, TokenError};
 use crate::web::{InvalidFrameAncestor, Web};
 
 mod connection;
@@ -96,6 +96,14 @@ impl Server {
         let dynamic: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let unauthenticated = Cap::new(config.limits.unauthenticated);
         let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
+        let proxy = Arc::new(Proxy::new(
+            &config,
+            Arc::clone(&dynamic),
+            Arc::clone(&inventory),
+            DialPolicy::new(own),
+            unauthenticated.clone(),
+            fingerprints.clone(),
+        ));
         let https = config.proxy.public_url.starts_with("https:");
         let shared = Arc::new(Shared {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
@@ -104,18 +112,12 @@ impl Server {
             api: Arc::new(Api::new(
                 &config,
                 Arc::clone(&inventory),
-                Arc::clone(&dynamic),
-                fingerprints.clone(),
-                Authenticator::new(&config),
-            )),
-            proxy: Arc::new(Proxy::new(
-                &config,
                 dynamic,
-                Arc::clone(&inventory),
-                DialPolicy::new(own),
-                unauthenticated.clone(),
                 fingerprints,
+                Authenticator::new(&config),
+                Arc::clone(proxy.sessions()) as Arc<dyn Live>,
             )),
+            proxy,
             unauthenticated,
             inventory,
             draining: AtomicBool::new(false),
