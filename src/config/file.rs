@@ -45,7 +45,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
 
     let mut targets = Targets::default();
     targets.read(root);
-    let inventory_file = inventory(root.section("inventory"), &mut targets, elsewhere);
+    let (inventory_file, inventory_database) = inventory(root.section("inventory"), &mut targets, elsewhere);
     let targets = targets.list;
     let project = targets.first().map_or("local", |target| target.project.as_str());
     let auth_tokens = auth(root.section("auth"), &listen, project, &mut generated);
@@ -62,6 +62,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
         urls,
         auth_tokens,
         inventory_file,
+        inventory_database,
         targets,
         generated,
         source: None,
@@ -259,8 +260,13 @@ fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn inventory(section: Section<'_>, targets: &mut Targets, elsewhere: &mut Vec<Problem>) -> Option<PathBuf> {
+fn inventory(
+    section: Section<'_>,
+    targets: &mut Targets,
+    elsewhere: &mut Vec<Problem>,
+) -> (Option<PathBuf>, Option<PathBuf>) {
     let file = section.path("file");
+    let database = section.path("database");
     if let Some(path) = &file {
         match target_list(path, targets) {
             Ok(()) => {}
@@ -273,7 +279,7 @@ fn inventory(section: Section<'_>, targets: &mut Targets, elsewhere: &mut Vec<Pr
         }
     }
     section.finish();
-    file
+    (file, database)
 }
 
 /// Reads an inventory's own file, which holds `[[target]]` and nothing else, on top of `targets`.

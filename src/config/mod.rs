@@ -16,6 +16,7 @@ mod secret;
 mod section;
 mod target;
 mod target_file;
+mod target_json;
 mod units;
 pub mod watch;
 
@@ -26,6 +27,7 @@ pub use certificate::{DEVELOPMENT_ORGANIZATION, is_development};
 pub use error::{ConfigError, Problem};
 pub use secret::{PrivateFileError, read_private};
 pub use target::{Admin, Endpoint, FixedToken, Host, Kind, Os, State, Target, Viewers, VncSecurity};
+pub use target_json::{target_from_json, target_to_json};
 
 /// A string that is never shown: `Debug` is redacted, memory is cleared on drop.
 pub type Secret = secrecy::SecretString;
@@ -55,6 +57,8 @@ pub struct Config {
     pub auth_tokens: Vec<FixedToken>,
     /// A file with more targets, reloaded on change.
     pub inventory_file: Option<PathBuf>,
+    /// A database of more targets, which the admin API writes.
+    pub inventory_database: Option<PathBuf>,
     /// Targets from the configuration file and from `inventory_file`; ids are unique.
     pub targets: Vec<Target>,
     /// Credentials that were made because none were written: to be printed once.

@@ -16,14 +16,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::admin;
+use crate::admin::Admin;
 use crate::api::Api;
 use crate::limits::Cap;
 use crate::net::stream::ViewerStream;
 use crate::net::tls::TlsAcceptor;
 use crate::net::workers::Accepted;
 use crate::proxy::{Connection, Proxy};
-use crate::targets::Inventory;
+use crate::targets::Registry;
 use crate::web::Web;
 use crate::ws;
 
@@ -55,8 +55,9 @@ pub(super) struct Shared {
     pub(super) web: Web,
     pub(super) api: Arc<Api>,
     pub(super) proxy: Arc<Proxy>,
+    pub(super) admin: Admin,
     pub(super) unauthenticated: Cap,
-    pub(super) inventory: Arc<Inventory>,
+    pub(super) registry: Arc<Registry>,
     pub(super) draining: AtomicBool,
 }
 
@@ -112,7 +113,7 @@ async fn route(
     connection: &Connection,
 ) -> Response<Full<Bytes>> {
     if roles.admin {
-        return admin::respond(&request, &shared.proxy, shared.draining.load(Ordering::SeqCst));
+        return shared.admin.respond(request, shared.draining.load(Ordering::SeqCst)).await;
     }
     if roles.proxy {
         if ws::is_upgrade(request.headers()) {

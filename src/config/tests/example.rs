@@ -12,7 +12,7 @@ fn example() -> String {
         // And some settings have no default.
         let unset = ["openstack_spice", "openstack_mks"];
         !unset.iter().any(|start| line.starts_with(start))
-            && !["token_", "token =", "file =", "certificate", "key =", "[tls]"]
+            && !["token_", "token =", "file =", "database =", "certificate", "key =", "[tls]"]
                 .iter()
                 .any(|start| line.starts_with(start) && !line.starts_with("token_sha256"))
     };
