@@ -24,6 +24,7 @@ use crate::tokens::{Fingerprinter, Live, Options, Revoker, Store};
 
 mod issue;
 mod native;
+mod openapi;
 mod openstack;
 mod url;
 
@@ -44,6 +45,7 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// The issuer's API, all dialects that are switched on.
 pub struct Api {
     core: Core,
+    document: openapi::Document,
 }
 
 /// What the dialects work with.
@@ -141,7 +143,12 @@ impl Api {
     ) -> Self {
         let settings = Settings::from(config);
         let revoker = Revoker::new(Arc::clone(&store), live);
-        Self { core: Core { settings, inventory, store, fingerprinter, authenticator, revoker } }
+        Self::over(Core { settings, inventory, store, fingerprinter, authenticator, revoker })
+    }
+
+    fn over(core: Core) -> Self {
+        let document = openapi::Document::new(|dialect| core.serves(dialect));
+        Self { core, document }
     }
 
     /// Answers a request, or `None` if no dialect that is switched on knows the path. The body is read only
@@ -152,6 +159,9 @@ impl Api {
     {
         let (head, body) = request.into_parts();
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+        if let Some(answer) = self.document.respond(&head.method, path) {
+            return Some(answer);
+        }
         let on = |dialects: &[Dialect]| dialects.iter().any(|one| self.core.settings.dialects.contains(one));
         let entry = DIALECTS.iter().find(|entry| on(entry.dialects) && (entry.owns)(path, query))?;
         let call = Call {

@@ -165,7 +165,7 @@ impl Fixture {
             authenticator: Authenticator::with_tokens(credentials()),
             revoker: Revoker::new(store.clone(), sessions.clone()),
         };
-        Self { api: Api { core }, clock, inventory, store, sessions }
+        Self { api: Api::over(core), clock, inventory, store, sessions }
     }
 
     pub(super) fn call(&self, call: &Ask<'_>) -> Reply {
