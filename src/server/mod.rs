@@ -92,7 +92,7 @@ impl Server {
         let listeners = bind_all(&mut config)?;
         let fingerprints = Fingerprinter::random()?;
         let inventory = Arc::new(Inventory::new(config.targets.clone()));
-        let store = Arc::new(MemoryStore::new(clock, config.tokens.capacity));
+        let store = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
         let dynamic: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let unauthenticated = Cap::new(config.limits.unauthenticated);
         let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
@@ -107,6 +107,7 @@ impl Server {
                 Arc::clone(&dynamic),
                 fingerprints.clone(),
                 Authenticator::new(&config),
+                clock,
             )),
             proxy: Arc::new(Proxy::new(
                 &config,

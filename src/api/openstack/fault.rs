@@ -5,6 +5,10 @@ use std::borrow::Cow;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use crate::tokens::StoreError;
+
+use super::super::answer::More;
+use super::super::issue::OUTSTANDING_RETRY;
 use super::super::{BodyError, IssueError};
 
 /// After how many seconds a client may try again when the token store is full or out of reach.
@@ -18,16 +22,6 @@ pub(super) struct Fault {
     /// One word for logs, of a fixed set: the message may hold what the caller sent.
     pub(super) cause: &'static str,
     pub(super) more: More,
-}
-
-/// A header some faults need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum More {
-    Nothing,
-    Allow(&'static str),
-    RetryAfter(u32),
-    /// The rest of the request is not worth reading.
-    Close,
 }
 
 impl Fault {
@@ -94,9 +88,25 @@ impl Fault {
                 Self::new(StatusCode::NOT_IMPLEMENTED, "no-console", message)
             }
             IssueError::Lifetime(_) => Self::bad_request("lifetime", error.to_string()),
+            IssueError::TooFast(retry) => {
+                let message = "Too many console URLs were asked for at once. Try again later.";
+                Self::over_limit("issue-rate", message, *retry)
+            }
+            IssueError::Store(StoreError::Outstanding(most)) => {
+                let message = format!(
+                    "Instance {id} has {most} console URLs that were not opened. Open one, or wait until one \
+                     expires."
+                );
+                Self::over_limit("outstanding", message, OUTSTANDING_RETRY)
+            }
             IssueError::Store(_) => Self::unavailable("store"),
             IssueError::Token(_) => Self::unavailable("generator"),
         }
+    }
+
+    fn over_limit(cause: &'static str, message: impl Into<Cow<'static, str>>, retry: u32) -> Self {
+        let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, cause, message);
+        Self { more: More::RetryAfter(retry), ..fault }
     }
 
     /// Something behind us does not answer; nothing more is said about it.
