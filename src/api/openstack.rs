@@ -84,7 +84,7 @@ pub(super) async fn answer(core: &Core, call: Call) -> Response<Full<Bytes>> {
 
 async fn run(
     core: &Core,
-    call: Call,
+    mut call: Call,
     path: &Path,
     base: &str,
     trail: &mut Trail,
@@ -97,7 +97,7 @@ async fn run(
             _ => discovery::version(base, path.legacy),
         });
     }
-    let caller = core.authenticator.authenticate(&call.headers).await.map_err(|_| Fault::unauthorized())?;
+    let caller = core.caller(&mut call).await?;
     trail.caller = Some(caller.clone());
     let version = if path.legacy { Microversion::MIN } else { Microversion::of(&call.headers)? };
     *echo = Some(version);
