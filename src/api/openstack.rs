@@ -66,7 +66,7 @@ pub(super) async fn answer(core: &Core, call: Call) -> Response<Full<Bytes>> {
     trail.log(result.as_ref().err());
     let mut response = match result {
         Ok(body) => respond(StatusCode::OK, &body),
-        Err(fault) => refuse(&fault, &base),
+        Err(fault) => refuse(&fault, &core.authenticator.challenge(&base)),
     };
     let request = trail.request.to_string();
     let headers = response.headers_mut();
@@ -187,11 +187,11 @@ fn respond(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     response
 }
 
-fn refuse(fault: &Fault, base: &str) -> Response<Full<Bytes>> {
+fn refuse(fault: &Fault, challenge: &str) -> Response<Full<Bytes>> {
     let mut response = respond(fault.status, &fault.body());
     let headers = response.headers_mut();
     if fault.status == StatusCode::UNAUTHORIZED {
-        set(headers, WWW_AUTHENTICATE, &format!("Keystone uri=\"{base}\""));
+        set(headers, WWW_AUTHENTICATE, challenge);
     }
     match fault.more {
         More::Nothing => {}

@@ -133,7 +133,7 @@ impl Fixture {
             inventory: inventory.clone(),
             store: store.clone(),
             fingerprinter: Fingerprinter::random().unwrap(),
-            authenticator: Authenticator::with_tokens(credentials()),
+            authenticator: Authenticator::with_tokens(credentials()).unwrap(),
         };
         Self { api: Api { core }, clock, inventory, store }
     }

@@ -15,11 +15,13 @@ use hyper::header::{AUTHORIZATION, HeaderName};
 use hyper::{HeaderMap, Method};
 
 use crate::clock::Clock;
-use crate::config::{Config, FixedToken, Role};
+use crate::config::{Auth, Config, FixedToken, Role};
 use crate::ids::{ProjectId, UserId};
 
 mod api_token;
+mod basic;
 mod error;
+mod keystone;
 pub mod policy;
 mod signature;
 
@@ -27,6 +29,8 @@ pub use error::{AuthError, AuthSetupError};
 pub use signature::Signed;
 
 use api_token::FixedTokens;
+use basic::BasicUsers;
+use keystone::Keystone;
 use policy::{Granted, Policy};
 use signature::AccessKeys;
 
@@ -72,7 +76,11 @@ pub enum Identified {
 #[derive(Debug)]
 pub struct Authenticator {
     fixed: FixedTokens,
+    keystone: Option<Keystone>,
     access_keys: AccessKeys,
+    basic: BasicUsers,
+    /// What a refused client is told to do, if not by the issuer's own URL.
+    keystone_url: Option<String>,
 }
 
 impl Authenticator {
@@ -81,36 +89,59 @@ impl Authenticator {
     /// # Errors
     /// If one of them cannot work.
     pub fn new(config: &Config, clock: &Clock) -> Result<Self, AuthSetupError> {
-        let auth = &config.auth;
+        Self::of(&config.auth, clock)
+    }
+
+    fn of(auth: &Auth, clock: &Clock) -> Result<Self, AuthSetupError> {
         let policy = Arc::new(Policy::new(auth.roles.clone()));
+        let keystone = auth.keystone.as_ref();
+        let keystone_url = keystone.map(|settings| settings.url.trim_end_matches("/v3").to_owned());
+        let keystone = keystone.map(|settings| Keystone::new(settings, Arc::clone(&policy), clock.clone()));
         Ok(Self {
             fixed: FixedTokens::new(auth.tokens.clone(), &policy),
+            keystone: keystone.transpose()?,
             access_keys: AccessKeys::new(auth.access_keys.clone(), &policy, clock.clone()),
+            basic: BasicUsers::new(auth.basic.clone(), &policy, clock.clone())?,
+            keystone_url,
         })
     }
 
     /// Fixed tokens only, with the default roles.
-    pub fn with_tokens(tokens: Vec<FixedToken>) -> Self {
-        let policy = Policy::new(Role::defaults());
-        Self {
-            fixed: FixedTokens::new(tokens, &policy),
-            access_keys: AccessKeys::new(Vec::new(), &policy, Clock::system()),
-        }
+    ///
+    /// # Errors
+    /// If the operating system gives no random bytes.
+    pub fn with_tokens(tokens: Vec<FixedToken>) -> Result<Self, AuthSetupError> {
+        let auth = Auth { tokens, roles: Role::defaults(), ..Auth::default() };
+        Self::of(&auth, &Clock::system())
     }
 
     /// The caller this head speaks for, or a signature that the body has to bear out.
     ///
     /// # Errors
     /// As [`AuthError`] says; a caller is known or refused, never assumed.
-    #[expect(clippy::unused_async, reason = "sources across a network will await; callers need not change")]
     pub async fn authenticate(&self, head: &Head<'_>) -> Result<Identified, AuthError> {
         match (single(head.headers, &TOKEN)?, single(head.headers, &AUTHORIZATION)?) {
-            (Some(token), None) => self.fixed.find(token).map(Identified::Caller),
-            (None, Some(authorization)) => {
-                self.access_keys.check(authorization, head).map(Identified::Signed)
+            (Some(token), None) => match (self.fixed.find(token), &self.keystone) {
+                (Err(_), Some(keystone)) => keystone.find(token).await.map(Identified::Caller),
+                (found, _) => found.map(Identified::Caller),
+            },
+            (None, Some(basic)) if basic::is_basic(basic) => {
+                self.basic.find(basic).await.map(Identified::Caller)
             }
+            (None, Some(signed)) => self.access_keys.check(signed, head).map(Identified::Signed),
             (None, None) | (Some(_), Some(_)) => Err(AuthError::Unauthenticated),
         }
+    }
+
+    /// The value of `WWW-Authenticate` beside a 401: where tokens come from (`own_url` says so where no Keystone is
+    /// configured, for clients want some), and HTTP Basic if there are users of it.
+    pub fn challenge(&self, own_url: &str) -> String {
+        let uri = self.keystone_url.as_deref().unwrap_or(own_url);
+        let mut challenge = format!("Keystone uri=\"{uri}\"");
+        if !self.basic.is_empty() {
+            challenge += ", Basic realm=\"consolegate\"";
+        }
+        challenge
     }
 }
 
