@@ -11,7 +11,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::auth::{Caller, policy};
-use crate::config::{Dialect, Kind, Target, Urls};
+use crate::config::{Dialect, Kind, Permission, Target, Urls};
 use crate::ids::{Protocol, TargetId};
 
 use super::answer::{self, set};
@@ -45,7 +45,7 @@ pub(super) struct Console {
     /// The path, of which the segments in braces are the project's and the server's id.
     pub(super) route: &'static str,
     /// What a caller needs, as IAM names it.
-    pub(super) permission: &'static str,
+    pub(super) permission: Permission,
     /// The servers it sees.
     pub(super) kind: Kind,
     pub(super) protocol: Protocol,
@@ -131,7 +131,7 @@ async fn open(
     let entry = core.inventory.find(&TargetId::from(ids.server.as_str()));
     let seen = |target: &Target| target.project == caller.project && target.kind == console.kind;
     let entry = entry.filter(|entry| seen(&entry.target)).ok_or_else(|| Refusal::no_server(&ids.server))?;
-    if !policy::may_open_console(&caller, &entry.target.project) {
+    if !policy::may(&caller, console.permission, &entry.target.project) {
         return Err(Refusal::forbidden(console.permission));
     }
     trail.protocol = Some(console.protocol);
@@ -162,7 +162,7 @@ async fn other(core: &Core, mut call: Call, path: &Path, trail: &mut Trail) -> R
 }
 
 async fn caller(core: &Core, call: &mut Call, trail: &mut Trail) -> Result<Caller, Refusal> {
-    let caller = core.authenticator.authenticate(&call.headers).await?;
+    let caller = core.caller(call).await?;
     trail.caller = Some(caller.clone());
     Ok(caller)
 }

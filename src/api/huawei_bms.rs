@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 
-use crate::config::{Dialect, Kind, Os, Target};
+use crate::config::{Dialect, Kind, Os, Permission, Target};
 use crate::ids::Protocol;
 
 use super::huawei::{Console, Form, Pair, Refusal};
@@ -11,7 +11,7 @@ use super::huawei::{Console, Form, Pair, Refusal};
 pub(super) static CONSOLE: Console = Console {
     dialect: Dialect::HuaweiBms,
     route: "/v1/{project_id}/baremetalservers/{server_id}/remote_console",
-    permission: "bms:servers:serialConsole",
+    permission: Permission::BmsSerialConsole,
     kind: Kind::Baremetal,
     protocol: Protocol::Serial,
     form: Form::RemoteConsole(Pair { protocol: "serial", kind: "serial" }),

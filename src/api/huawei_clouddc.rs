@@ -1,6 +1,6 @@
 //! Huawei CloudDC, "Obtaining the Console Address": a physical server's VNC console, by GET.
 
-use crate::config::{Dialect, Kind};
+use crate::config::{Dialect, Kind, Permission};
 use crate::ids::Protocol;
 
 use super::huawei::{Console, Form};
@@ -9,7 +9,7 @@ use super::huawei::{Console, Form};
 pub(super) static CONSOLE: Console = Console {
     dialect: Dialect::HuaweiClouddc,
     route: "/v1/{project_id}/physicalservers/{id}/remote-console-address",
-    permission: "clouddc:physicalServers:remoteConsole",
+    permission: Permission::ClouddcRemoteConsole,
     kind: Kind::Baremetal,
     protocol: Protocol::Vnc,
     form: Form::Address,

@@ -1,6 +1,6 @@
 //! Huawei ECS, "Obtaining the VNC Login Address": a virtual machine's VNC console.
 
-use crate::config::{Dialect, Kind};
+use crate::config::{Dialect, Kind, Permission};
 use crate::ids::Protocol;
 
 use super::huawei::{Console, Form, Pair};
@@ -9,7 +9,7 @@ use super::huawei::{Console, Form, Pair};
 pub(super) static CONSOLE: Console = Console {
     dialect: Dialect::HuaweiEcs,
     route: "/v1/{project_id}/cloudservers/{server_id}/remote_console",
-    permission: "ecs:cloudServers:vnc",
+    permission: Permission::EcsVnc,
     kind: Kind::Vm,
     protocol: Protocol::Vnc,
     form: Form::RemoteConsole(Pair { protocol: "vnc", kind: "novnc" }),

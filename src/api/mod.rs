@@ -29,6 +29,7 @@ mod huawei;
 mod huawei_bms;
 mod huawei_clouddc;
 mod huawei_ecs;
+mod identity;
 mod issue;
 mod openstack;
 mod trail;
@@ -172,7 +173,7 @@ impl Api {
     }
 
     /// Answers a request, or `None` if no dialect that is switched on knows the path. The body is read only
-    /// once the caller is known, at most 64 KiB, within 10 seconds.
+    /// once the caller is known (or, of a signed request, is said to be known), at most 64 KiB, within 10 seconds.
     pub async fn handle<B>(&self, request: Request<B>) -> Option<Response<Full<Bytes>>>
     where
         B: Body<Data = Bytes> + Send + 'static,

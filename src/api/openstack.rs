@@ -48,7 +48,7 @@ pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
     trail.log(result.as_ref().err().map(|fault| (fault.status, fault.cause)));
     let mut response = match result {
         Ok(body) => answer::json(StatusCode::OK, &body),
-        Err(fault) => refuse(&fault, &base),
+        Err(fault) => refuse(&fault, &core.authenticator.challenge(&base)),
     };
     let request = trail.request.to_string();
     let headers = response.headers_mut();
@@ -66,7 +66,7 @@ pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
 
 async fn run(
     core: &Core,
-    call: Call,
+    mut call: Call,
     path: &Path,
     base: &str,
     trail: &mut Trail,
@@ -79,7 +79,7 @@ async fn run(
             _ => discovery::version(base, path.legacy),
         });
     }
-    let caller = core.authenticator.authenticate(&call.headers).await.map_err(|_| Fault::unauthorized())?;
+    let caller = core.caller(&mut call).await?;
     trail.caller = Some(caller.clone());
     let version = if path.legacy { Microversion::MIN } else { Microversion::of(&call.headers)? };
     *echo = Some(version);
@@ -154,11 +154,11 @@ async fn body(call: Call, route: &Route) -> Result<Value, Fault> {
     serde_json::from_slice(&bytes).map_err(|_| Fault::malformed_body())
 }
 
-fn refuse(fault: &Fault, base: &str) -> Response<Full<Bytes>> {
+fn refuse(fault: &Fault, challenge: &str) -> Response<Full<Bytes>> {
     let mut response = answer::json(fault.status, &fault.body());
     let headers = response.headers_mut();
     if fault.status == StatusCode::UNAUTHORIZED {
-        set(headers, WWW_AUTHENTICATE, &format!("Keystone uri=\"{base}\""));
+        set(headers, WWW_AUTHENTICATE, challenge);
     }
     fault.more.set(headers);
     set(headers, HeaderName::from_static(cause::HEADER), cause::code(fault.cause));

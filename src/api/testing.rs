@@ -147,7 +147,7 @@ impl Fixture {
             inventory: inventory.clone(),
             store: store.clone(),
             fingerprinter: Fingerprinter::random().unwrap(),
-            authenticator: Authenticator::with_tokens(credentials()),
+            authenticator: Authenticator::with_tokens(credentials()).unwrap(),
             pace: Pace::new(0),
             clock: clock.clone(),
         };

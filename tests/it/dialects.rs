@@ -141,8 +141,8 @@ async fn listen<F>(serve: fn(TcpStream) -> F) -> String
 where
     F: Future<Output = std::io::Result<()>> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("no port");
+    let endpoint = format!("tcp://{}", listener.local_addr().expect("no address"));
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             tokio::spawn(serve(socket));
@@ -168,7 +168,7 @@ async fn start() -> Running {
 
 /// Sends the example as it stands and returns what came back.
 async fn ask(running: &Running, example: &Example) -> Value {
-    let (method, path) = example.request.split_once(' ').unwrap();
+    let (method, path) = example.request.split_once(' ').expect("no path");
     // A document's request has nothing about versions; nova's own needs one.
     let version = if example.request == NOVA.request { "OpenStack-API-Version: compute 2.6\r\n" } else { "" };
     let headers =
@@ -186,17 +186,20 @@ fn url(answer: &Value) -> &str {
 
 /// Path and query of a URL, and its token, which is 36 characters after `token`.
 fn taken_apart(url: &str) -> (String, &str) {
-    let (_, rest) = url.split_once("://").unwrap();
-    let path = &rest[rest.find('/').unwrap()..];
-    let start =
-        path.find("token%3D").map(|at| at + 8).or_else(|| path.find("token=").map(|at| at + 6)).unwrap();
+    let (_, rest) = url.split_once("://").expect("no scheme");
+    let path = &rest[rest.find('/').expect("no path")..];
+    let start = path
+        .find("token%3D")
+        .map(|at| at + 8)
+        .or_else(|| path.find("token=").map(|at| at + 6))
+        .expect("no token");
     let token = &path[start..start + 36];
     (path.replace(token, "TOKEN"), token)
 }
 
 /// The answer with everything but its URL, which stands for itself.
 fn without_url(answer: &Value) -> Value {
-    serde_json::from_str(&answer.to_string().replace(url(answer), "URL")).unwrap()
+    serde_json::from_str(&answer.to_string().replace(url(answer), "URL")).expect("no JSON")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,7 +65,7 @@ async fn check(file: &str, runs: &[(&str, &[Case<'_>])]) {
     }
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden").join(file);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, &story).unwrap();
+        fs::write(&path, &story).expect("cannot write");
         return;
     }
     let golden = fs::read_to_string(&path).unwrap_or_default();
@@ -78,7 +78,7 @@ async fn check(file: &str, runs: &[(&str, &[Case<'_>])]) {
 /// One case, request and answer, with names in the place of what differs at each run.
 async fn tell(running: &Running, case: &Case<'_>) -> String {
     let line = case.line.replace("{P}", PROJECT);
-    let (method, path) = line.split_once(' ').unwrap();
+    let (method, path) = line.split_once(' ').expect("no path");
     let mut headers = String::new();
     if !case.token.is_empty() {
         headers += &format!("X-Auth-Token: {}\r\n", case.token);
@@ -89,7 +89,7 @@ async fn tell(running: &Running, case: &Case<'_>) -> String {
     let shown = |line: &&str| !line.starts_with("date: ") && !line.starts_with("content-length: ");
     let head: Vec<_> = head.lines().filter(shown).collect();
     let body = match serde_json::from_str::<serde_json::Value>(body) {
-        Ok(json) => serde_json::to_string_pretty(&json).unwrap(),
+        Ok(json) => serde_json::to_string_pretty(&json).expect("no JSON"),
         Err(_) => body.to_owned(),
     };
     let request = match case.body.len() {

@@ -6,9 +6,11 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::auth::AuthError;
+use crate::config::Permission;
 use crate::tokens::StoreError;
 
 use super::super::answer::More;
+use super::super::identity::UnknownCaller;
 use super::super::issue::OUTSTANDING_RETRY;
 use super::super::{BodyError, IssueError, cause};
 
@@ -46,8 +48,8 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "no-server", format!("Server {id} could not be found."))
     }
 
-    pub(super) fn forbidden(permission: &str) -> Self {
-        let message = format!("You need the permission {permission}.");
+    pub(super) fn forbidden(permission: Permission) -> Self {
+        let message = format!("You need the permission {}.", permission.name());
         Self::new(StatusCode::FORBIDDEN, "policy", message)
     }
 
@@ -110,13 +112,18 @@ impl Refusal {
     }
 }
 
-impl From<AuthError> for Refusal {
-    fn from(error: AuthError) -> Self {
+impl From<UnknownCaller> for Refusal {
+    fn from(error: UnknownCaller) -> Self {
         match error {
-            AuthError::Unauthenticated => {
+            UnknownCaller::Body(error) => error.into(),
+            UnknownCaller::Auth(AuthError::Unauthenticated) => {
                 let message =
                     "Send a valid credential: X-Auth-Token, or a request signed with SDK-HMAC-SHA256.";
                 Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+            }
+            UnknownCaller::Auth(error) => {
+                let refusal = Self::new(error.status(), error.cause(), error.to_string());
+                Self { more: error.retry_after().map_or(More::Nothing, More::RetryAfter), ..refusal }
             }
         }
     }

@@ -143,7 +143,7 @@ fn the_checks_in_order() {
             check(Ask { token: "admin", ..good.ask() }, 404, "CONSOLE.0004", &message);
         }
         let good = Good::of(console, PROJECT, server(console));
-        let permission = format!("You need the permission {}.", console.permission);
+        let permission = format!("You need the permission {}.", console.permission.name());
         check(Ask { token: "reader", ..good.ask() }, 403, "CONSOLE.0003", &permission);
         assert_eq!(fixture.call(&Ask { token: "admin", ..good.ask() }).status, 200);
     }

@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use crate::auth::AuthError;
 use crate::tokens::StoreError;
 
 use super::super::answer::More;
+use super::super::identity::UnknownCaller;
 use super::super::issue::OUTSTANDING_RETRY;
 use super::super::{BodyError, IssueError};
 
@@ -47,14 +49,6 @@ impl Fault {
 
     pub(super) fn malformed_body() -> Self {
         Self::bad_request("malformed-body", "Malformed request body")
-    }
-
-    pub(super) fn unauthorized() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthenticated",
-            "The request you have made requires authentication.",
-        )
     }
 
     pub(super) fn forbidden(policy: &str) -> Self {
@@ -143,6 +137,22 @@ impl Fault {
     }
 }
 
+impl From<AuthError> for Fault {
+    fn from(error: AuthError) -> Self {
+        let fault = Self::new(error.status(), error.cause(), error.to_string());
+        Self { more: error.retry_after().map_or(More::Nothing, More::RetryAfter), ..fault }
+    }
+}
+
+impl From<UnknownCaller> for Fault {
+    fn from(error: UnknownCaller) -> Self {
+        match error {
+            UnknownCaller::Auth(error) => error.into(),
+            UnknownCaller::Body(error) => error.into(),
+        }
+    }
+}
+
 impl From<BodyError> for Fault {
     fn from(error: BodyError) -> Self {
         let (status, cause) = match error {
@@ -184,6 +194,6 @@ mod tests {
     #[test]
     fn a_401_is_keystonemiddlewares() {
         let body = r#"{"error":{"code":401,"message":"The request you have made requires authentication.","title":"Unauthorized"}}"#;
-        assert_eq!(Fault::unauthorized().body().to_string(), body);
+        assert_eq!(Fault::from(AuthError::Unauthenticated).body().to_string(), body);
     }
 }
