@@ -4,7 +4,7 @@
 //! request -> dialect (path) -> auth (who) -> server (what, in which state) -> issue (grant, token, URL)
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -17,21 +17,31 @@ use hyper::body::Body;
 use hyper::{HeaderMap, Method, Request, Response};
 
 use crate::auth::Authenticator;
+use crate::clock::Clock;
 use crate::config::{Config, Dialect, Tokens, Urls};
 use crate::ids::{Protocol, RequestId, TargetId, UserId};
 use crate::targets::Inventory;
 use crate::tokens::{Fingerprinter, Store};
 
+mod answer;
+mod cause;
+mod huawei;
+mod huawei_bms;
+mod huawei_clouddc;
+mod huawei_ecs;
+mod identity;
 mod issue;
 mod openstack;
+mod trail;
 mod url;
 
 #[cfg(test)]
 mod testing;
 
+pub use cause::{CAUSES, Cause};
 pub use issue::IssueError;
 
-use issue::{Ask, Issuer};
+use issue::{Ask, By, Issuer, Pace};
 use url::Public;
 
 /// The largest body read: the largest request of any dialect is far below 1 KiB.
@@ -52,13 +62,18 @@ struct Core {
     store: Arc<dyn Store>,
     fingerprinter: Fingerprinter,
     authenticator: Authenticator,
+    pace: Pace,
+    clock: Clock,
 }
 
 /// The part of the configuration that concerns the issuer.
 #[derive(Clone, Debug)]
 struct Settings {
     dialects: BTreeSet<Dialect>,
+    lifetimes: BTreeMap<Dialect, Duration>,
     tokens: Tokens,
+    /// Most unspent tokens of one target; 0 means no cap.
+    outstanding: usize,
     urls: Urls,
     public: Public,
     /// For links, where a request names no usable host.
@@ -70,7 +85,9 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {
             dialects: config.dialects.clone(),
+            lifetimes: config.lifetimes.clone(),
             tokens: config.tokens.clone(),
+            outstanding: config.limits.outstanding_per_target,
             urls: config.urls.clone(),
             public: Public::new(&config.proxy),
             listen: config.listen.api,
@@ -112,27 +129,51 @@ struct DialectEntry {
 }
 
 /// All there are. The first that is switched on and owns the path answers.
-static DIALECTS: &[DialectEntry] = &[DialectEntry {
-    dialects: &[Dialect::Openstack, Dialect::Otc],
-    owns: openstack::owns,
-    answer: |core, call| Box::pin(openstack::answer(core, call)),
-}];
+static DIALECTS: &[DialectEntry] = &[
+    DialectEntry {
+        dialects: &[Dialect::Openstack, Dialect::Otc],
+        owns: openstack::owns,
+        answer: |core, call| Box::pin(openstack::handle(core, call)),
+    },
+    DialectEntry {
+        dialects: &[Dialect::HuaweiBms],
+        owns: |path, _| huawei_bms::CONSOLE.owns(path),
+        answer: |core, call| Box::pin(huawei::handle(core, call, Some(&huawei_bms::CONSOLE))),
+    },
+    DialectEntry {
+        dialects: &[Dialect::HuaweiClouddc],
+        owns: |path, _| huawei_clouddc::CONSOLE.owns(path),
+        answer: |core, call| Box::pin(huawei::handle(core, call, Some(&huawei_clouddc::CONSOLE))),
+    },
+    DialectEntry {
+        dialects: &[Dialect::HuaweiEcs],
+        owns: |path, _| huawei_ecs::CONSOLE.owns(path),
+        answer: |core, call| Box::pin(huawei::handle(core, call, Some(&huawei_ecs::CONSOLE))),
+    },
+    DialectEntry {
+        dialects: &[Dialect::HuaweiBms, Dialect::HuaweiClouddc, Dialect::HuaweiEcs],
+        owns: |path, _| huawei::owns(path),
+        answer: |core, call| Box::pin(huawei::handle(core, call, None)),
+    },
+];
 
 impl Api {
-    /// An API over these parts.
+    /// An API over these parts; limits go by `clock`.
     pub fn new(
         config: &Config,
         inventory: Arc<Inventory>,
         store: Arc<dyn Store>,
         fingerprinter: Fingerprinter,
         authenticator: Authenticator,
+        clock: Clock,
     ) -> Self {
         let settings = Settings::from(config);
-        Self { core: Core { settings, inventory, store, fingerprinter, authenticator } }
+        let pace = Pace::new(config.limits.issue_per_second);
+        Self { core: Core { settings, inventory, store, fingerprinter, authenticator, pace, clock } }
     }
 
     /// Answers a request, or `None` if no dialect that is switched on knows the path. The body is read only
-    /// once the caller is known, at most 64 KiB, within 10 seconds.
+    /// once the caller is known (or, of a signed request, is said to be known), at most 64 KiB, within 10 seconds.
     pub async fn handle<B>(&self, request: Request<B>) -> Option<Response<Full<Bytes>>>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -153,7 +194,7 @@ impl Api {
     }
 
     /// A console URL for the operator of this process, who needs no credential: the noVNC page or the serial
-    /// page. `ttl` of `None` is the configured lifetime.
+    /// page. `ttl` of `None` is the configured lifetime. The limits on callers do not hold here.
     ///
     /// # Errors
     /// As [`IssueError`] says.
@@ -174,8 +215,9 @@ impl Api {
         let entry = self.core.inventory.find(target).ok_or(IssueError::Unknown)?;
         let template = template.ok_or(IssueError::NoConsole(protocol))?;
         let request = RequestId::random();
-        let issued =
-            self.core.issuer().issue(Ask { request, entry: &entry, protocol, user, ttl, template }).await?;
+        let by = By::Operator(user);
+        let ask = Ask { request, entry: &entry, protocol, by, ttl, template };
+        let issued = self.core.issuer().issue(ask).await?;
         tracing::info!(
             %request,
             target = ?target.as_str(),
@@ -200,6 +242,9 @@ impl Core {
             format: self.settings.tokens.format,
             ttl: self.settings.tokens.ttl,
             max_ttl: self.settings.tokens.max_ttl,
+            pace: &self.pace,
+            now: self.clock.now(),
+            outstanding: self.settings.outstanding,
         }
     }
 

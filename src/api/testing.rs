@@ -1,24 +1,28 @@
 //! What the tests of all dialects share: settings, servers, callers, and one call at a time.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
+use hyper::body::{Body, Frame};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{
-    Config, Dialect, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, Tokens, Urls,
-    Viewers, VncSecurity,
+    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, Tokens, Urls, Viewers,
+    VncSecurity,
 };
 use crate::targets::Inventory;
 use crate::tokens::{Fingerprinter, MemoryStore, Token};
 
+use super::issue::Pace;
 use super::url::Public;
 use super::{Api, Core, Settings};
 
@@ -34,7 +38,9 @@ pub(super) fn proxy(public_url: &str) -> Proxy {
 
 pub(super) fn settings() -> Settings {
     Settings {
-        dialects: [Dialect::Openstack, Dialect::Otc].into(),
+        dialects: Config::default_local().unwrap().dialects,
+        lifetimes: BTreeMap::new(),
+        outstanding: 0,
         tokens: Tokens {
             ttl: Duration::from_secs(600),
             max_ttl: Duration::from_secs(3600),
@@ -50,6 +56,7 @@ pub(super) fn settings() -> Settings {
             huawei_clouddc_vnc: "{public_url}/vnc/{zone}.{region}/vnc_auto.html?token={token}".into(),
             huawei_ecs_vnc: "{public_url}/vnc_auto.html?token={token}&lang=EN&tLength=70".into(),
             openstack_spice: None,
+            openstack_spice_direct: None,
             openstack_mks: None,
         },
         public: Public::new(&proxy("http://127.0.0.1:6080")),
@@ -71,6 +78,8 @@ pub(super) fn target(id: &str, project: &str) -> Target {
         region: "region-01".into(),
         vnc: Some(Endpoint::Tcp(Host::Ip([127, 0, 0, 1].into()), 5901)),
         serial: Some(Endpoint::Tcp(Host::Name("host.example.org".into()), 4444)),
+        spice: None,
+        mks: None,
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Deny,
         vnc_security: vec![VncSecurity::None],
@@ -91,6 +100,11 @@ fn targets() -> Vec<Target> {
         Target { state: State::Stopped, kind: Kind::Baremetal, ..own("stopped-bm") },
         Target { vnc: None, ..own("no-vnc") },
         Target { serial: Some(Endpoint::Unix("/run/serial.sock".into())), vnc: None, ..own("unix") },
+        Target {
+            spice: Some(Endpoint::Tcp(Host::Ip([127, 0, 0, 1].into()), 5930)),
+            mks: Some(Endpoint::Unix("/run/mks.sock".into())),
+            ..own("many")
+        },
         Target { state: State::Building, vnc: None, serial: None, ..own("building-bare") },
     ]
 }
@@ -133,7 +147,9 @@ impl Fixture {
             inventory: inventory.clone(),
             store: store.clone(),
             fingerprinter: Fingerprinter::random().unwrap(),
-            authenticator: Authenticator::with_tokens(credentials()),
+            authenticator: Authenticator::with_tokens(credentials()).unwrap(),
+            pace: Pace::new(0),
+            clock: clock.clone(),
         };
         Self { api: Api { core }, clock, inventory, store }
     }
@@ -199,5 +215,25 @@ impl Reply {
             self.body.get("remote_console").or_else(|| self.body.get("console")).expect("a console");
         let url = console["url"].as_str().unwrap();
         Token::parse(&url[url.len() - 36..]).unwrap()
+    }
+}
+
+/// A body that never ends, or ends in the middle.
+pub(super) struct Unfinished {
+    pub(super) broken: bool,
+}
+
+impl Body for Unfinished {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        match self.broken {
+            true => Poll::Ready(Some(Err(std::io::Error::other("reset")))),
+            false => Poll::Pending,
+        }
     }
 }

@@ -79,7 +79,7 @@ fn introduce(server: &Server) {
     let config = server.config();
     let Some(token) = &config.generated.token else { return };
     let addresses = server.addresses();
-    let project = config.auth_tokens.first().map_or("", |token| token.project.as_str());
+    let project = config.auth.tokens.first().map_or("", |token| token.project.as_str());
     print::note(format_args!(
         "No [[auth.token]] is configured, so one was made for this run:\n\n  X-Auth-Token: {}\n  project:      \
          {project}\n  issuer:       http://{}/v2.1\n",

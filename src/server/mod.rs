@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::api::Api;
-use crate::auth::Authenticator;
+use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
 use crate::config::{Config, Proxy as ProxySettings, watch};
 use crate::limits::Cap;
@@ -47,6 +47,9 @@ pub enum ServerError {
     /// A page header that cannot be sent.
     #[error("proxy.frame_ancestors: {0}")]
     Pages(#[from] InvalidFrameAncestor),
+    /// Credentials that cannot be checked.
+    #[error(transparent)]
+    Auth(#[from] AuthSetupError),
     /// Threads or sockets.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
@@ -92,7 +95,8 @@ impl Server {
         let listeners = bind_all(&mut config)?;
         let fingerprints = Fingerprinter::random()?;
         let inventory = Arc::new(Inventory::new(config.targets.clone()));
-        let store = Arc::new(MemoryStore::new(clock, config.tokens.capacity));
+        let authenticator = Authenticator::new(&config, &clock)?;
+        let store = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
         let dynamic: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let unauthenticated = Cap::new(config.limits.unauthenticated);
         let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
@@ -106,7 +110,8 @@ impl Server {
                 Arc::clone(&inventory),
                 Arc::clone(&dynamic),
                 fingerprints.clone(),
-                Authenticator::new(&config),
+                authenticator,
+                clock,
             )),
             proxy: Arc::new(Proxy::new(
                 &config,

@@ -147,8 +147,9 @@ pub fn generation(target: &Target) -> Generation {
     // Each field behind its length: no two different targets give the same bytes.
     let endpoint =
         |endpoint: &Option<Endpoint>| endpoint.as_ref().map(Endpoint::to_string).unwrap_or_default();
-    let (vnc, serial) = (endpoint(&target.vnc), endpoint(&target.serial));
-    for field in [target.id.as_str(), target.project.as_str(), kind, &vnc, &serial] {
+    let consoles = [&target.vnc, &target.serial, &target.spice, &target.mks].map(endpoint);
+    let names = [target.id.as_str(), target.project.as_str(), kind];
+    for field in names.into_iter().chain(consoles.iter().map(String::as_str)) {
         hash.update((field.len() as u64).to_be_bytes());
         hash.update(field.as_bytes());
     }
@@ -240,6 +241,8 @@ mod tests {
             target("a", "p", "vnc = \"tcp://10.0.0.1:1\"\nserial = \"unix:/t\""),
             target("a", "p", "vnc = \"tcp://10.0.0.1:1\""),
             target("a", "p", "serial = \"unix:/s\""),
+            target("a", "p", "vnc = \"tcp://10.0.0.1:1\"\nserial = \"unix:/s\"\nspice = \"unix:/p\""),
+            target("a", "p", "vnc = \"tcp://10.0.0.1:1\"\nserial = \"unix:/s\"\nmks = \"unix:/p\""),
             target("a", "p", "kind = \"baremetal\"\nvnc = \"tcp://10.0.0.1:1\"\nserial = \"unix:/s\""),
         ];
         let all: BTreeSet<u64> = others.iter().chain([&base]).map(|target| generation(target).0).collect();
@@ -248,9 +251,9 @@ mod tests {
 
     #[test]
     fn a_generation_does_not_depend_on_the_build() {
-        // sha256 of the length-prefixed fields "a", "p", "vm", "tcp://10.0.0.1:1", "", computed with Python.
+        // sha256 of the length-prefixed fields "a", "p", "vm", "tcp://10.0.0.1:1", "", "", "", computed with Python.
         let target = target("a", "p", "vnc = \"tcp://10.0.0.1:1\"");
-        assert_eq!(generation(&target), Generation(0xa083_2539_a0d6_2b10));
+        assert_eq!(generation(&target), Generation(0xf578_8343_39e6_7a0e));
     }
 
     proptest! {

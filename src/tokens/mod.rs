@@ -101,6 +101,9 @@ pub enum StoreError {
     /// The key exists already (a generator that repeats itself): issue another.
     #[error("the token exists already")]
     Exists,
+    /// The target has as many unspent tokens as it may: one has to be opened, or to expire.
+    #[error("the target has {0} unspent tokens")]
+    Outstanding(usize),
 }
 
 /// A store's answer, on its way.
@@ -109,8 +112,9 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// Keeps grants under hashed tokens. Every call is one atomic step; the store's own clock decides expiry,
 /// strictly: at the very instant of expiry a token is gone.
 pub trait Store: std::fmt::Debug + Send + Sync + 'static {
-    /// Keeps `grant` for `ttl`.
-    fn create(&self, key: TokenKey, grant: Grant, ttl: Duration) -> StoreFuture<'_, ()>;
+    /// Keeps `grant` for `ttl`, unless `most` tokens of the same target that were created with a `most` are
+    /// neither spent nor expired ([`StoreError::Outstanding`]). 0: not counted, and never refused for it.
+    fn create(&self, key: TokenKey, grant: Grant, ttl: Duration, most: usize) -> StoreFuture<'_, ()>;
     /// Takes the token for [`LEASE`]: one winner among any number of callers. A claim whose lease ran out is
     /// free again while the token lives.
     fn claim(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Claim>;

@@ -9,8 +9,10 @@
 )]
 
 mod console;
+mod dialects;
 mod drain;
 mod endings;
+mod golden;
 mod guest;
 mod handshake;
 mod lifecycle;

@@ -120,7 +120,7 @@ impl History {
 fn perform(harness: &Harness, keys: &[TokenKey], step: Step) -> Answer {
     let store = &harness.store;
     match step {
-        Step::Create(token, ttl) => match now(store.create(keys[token], grant(), ttl)) {
+        Step::Create(token, ttl) => match now(store.create(keys[token], grant(), ttl, 0)) {
             Ok(()) => Answer::Done,
             Err(StoreError::Exists) => Answer::Exists,
             Err(error) => panic!("{error}"),
