@@ -21,8 +21,8 @@ struct Panel {
     bars: Vec<(&'static str, f64)>,
 }
 
-/// Writes every chart whose figures were measured.
-pub(super) fn write(results: &Results) -> Result<()> {
+/// Writes every chart whose figures were measured; their files, below the root, and titles.
+pub(super) fn write(results: &Results) -> Result<Vec<(String, &'static str)>> {
     let panel = |load: &str, title: &str, key: &str| Panel {
         title: title.to_owned(),
         bars: results
@@ -67,15 +67,17 @@ pub(super) fn write(results: &Results) -> Result<()> {
     ];
     let dir = root().join("docs");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let mut written = Vec::new();
     for (name, title, mut panels) in charts {
         panels.retain(|panel| !panel.bars.is_empty());
         if !panels.is_empty() {
             let path = dir.join(format!("{name}.svg"));
             fs::write(&path, svg(title, &panels))
                 .with_context(|| format!("cannot write {}", path.display()))?;
+            written.push((format!("docs/{name}.svg"), title));
         }
     }
-    Ok(())
+    Ok(written)
 }
 
 fn svg(title: &str, panels: &[Panel]) -> String {

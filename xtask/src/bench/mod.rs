@@ -57,8 +57,8 @@ pub(crate) fn bench(options: Options) -> Result<()> {
     ui::result(&report::text(&about, &results, &verdicts));
     results.save(&parts.dir.join("results.json"))?;
     if options.write || !options.quick {
-        report::write(&about, &results, &verdicts)?;
-        chart::write(&results)?;
+        let charts = chart::write(&results)?;
+        report::write(&about, &results, &verdicts, &charts)?;
     }
     let missed = verdicts.iter().filter(|verdict| verdict.missed()).count();
     if missed > 0 && options.strict {

@@ -214,17 +214,24 @@ pub(super) fn text(about: &About, results: &Results, rows: &[Verdict]) -> String
     text
 }
 
-/// Replaces what stands between the markers of BENCHMARKING.md.
-pub(super) fn write(about: &About, results: &Results, rows: &[Verdict]) -> Result<()> {
+/// Replaces what stands between the markers of BENCHMARKING.md. `charts`: their files and titles.
+pub(super) fn write(
+    about: &About,
+    results: &Results,
+    rows: &[Verdict],
+    charts: &[(String, &'static str)],
+) -> Result<()> {
     let path = root().join("BENCHMARKING.md");
     let mut page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut all = String::new();
     for (title, table) in tables(results) {
         let _ = write!(all, "### {title}\n\n{}\n", table.markdown());
     }
-    for (name, text) in
-        [("machine", format!("{}\n", about.text)), ("marks", verdicts(rows).markdown()), ("figures", all)]
-    {
+    let mut marks = verdicts(rows).markdown();
+    for (file, title) in charts {
+        let _ = write!(marks, "\n![{title}]({file})\n");
+    }
+    for (name, text) in [("machine", format!("{}\n", about.text)), ("marks", marks), ("figures", all)] {
         page = replace(&page, name, &text)
             .with_context(|| format!("no markers for {name} in {}", path.display()))?;
     }
