@@ -149,15 +149,15 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     /// A session about to begin. `decoder` may stand inside a frame and the `early` bytes were read before;
-    /// they are relayed first.
+    /// they are relayed first. Boxed: as a value, every future it is moved through would keep room for it.
     pub fn new(
         (viewer, early_viewer): (V, Vec<u8>),
         (target, early_target): (T, Vec<u8>),
         decoder: Decoder,
         plan: &Plan,
         counters: Arc<Counters>,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             viewer,
             target,
             decoder,
@@ -182,7 +182,7 @@ where
             close_queued: false,
             forced: false,
             end: None,
-        }
+        })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, stop: &mut Stop, timer: &mut Timer<'_>) -> Poll<End> {
@@ -358,7 +358,7 @@ impl Timer<'_> {
 }
 
 /// Runs a session to its end.
-pub async fn run<V, T>(mut pump: Pump<V, T>, mut stop: Stop) -> End
+pub async fn run<V, T>(mut pump: Box<Pump<V, T>>, mut stop: Stop) -> End
 where
     V: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
