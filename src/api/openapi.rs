@@ -24,6 +24,9 @@ mod tests;
 static PIECES: &[(Dialect, &str)] = &[
     (Dialect::Openstack, include_str!("openapi/openstack.json")),
     (Dialect::Otc, include_str!("openapi/otc.json")),
+    (Dialect::HuaweiBms, include_str!("openapi/huawei_bms.json")),
+    (Dialect::HuaweiClouddc, include_str!("openapi/huawei_clouddc.json")),
+    (Dialect::HuaweiEcs, include_str!("openapi/huawei_ecs.json")),
     (Dialect::Native, include_str!("openapi/native.json")),
 ];
 
@@ -89,6 +92,10 @@ fn assemble(is_on: impl Fn(Dialect) -> bool) -> Value {
         }
     }
     let token = json!({"type": "apiKey", "in": "header", "name": "X-Auth-Token"});
+    let signature = json!({
+        "type": "apiKey", "in": "header", "name": "Authorization",
+        "description": "SDK-HMAC-SHA256 over the request, as Huawei's SDKs sign it.",
+    });
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -100,6 +107,6 @@ fn assemble(is_on: impl Fn(Dialect) -> bool) -> Value {
         "servers": [{"url": "/"}],
         "tags": tags,
         "paths": paths,
-        "components": {"schemas": schemas, "responses": responses, "securitySchemes": {"token": token}},
+        "components": {"schemas": schemas, "responses": responses, "securitySchemes": {"token": token, "signature": signature}},
     })
 }

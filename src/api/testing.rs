@@ -1,24 +1,28 @@
 //! What the tests of all dialects share: settings, servers, callers, and one call at a time.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
+use hyper::body::{Body, Frame};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{
-    Config, Dialect, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, Tokens, Urls,
-    Viewers, VncSecurity,
+    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, Tokens, Urls, Viewers,
+    VncSecurity,
 };
 use crate::targets::Inventory;
 use crate::tokens::{Fingerprinter, Grant, Live, MemoryStore, Revoke, Revoker, Token, TokenKey};
 
+use super::issue::Pace;
 use super::url::Public;
 use super::{Api, Core, Settings};
 
@@ -34,8 +38,9 @@ pub(super) fn proxy(public_url: &str) -> Proxy {
 
 pub(super) fn settings() -> Settings {
     Settings {
-        dialects: [Dialect::Openstack, Dialect::Otc, Dialect::Native].into(),
-        lifetimes: [(Dialect::Native, Duration::from_secs(300))].into(),
+        dialects: Config::default_local().unwrap().dialects,
+        lifetimes: BTreeMap::new(),
+        outstanding: 0,
         tokens: Tokens {
             ttl: Duration::from_secs(600),
             max_ttl: Duration::from_secs(3600),
@@ -114,6 +119,7 @@ fn credentials() -> Vec<FixedToken> {
     };
     vec![
         token("member", PROJECT, "member"),
+        token("colleague", PROJECT, "member"),
         token("reader", PROJECT, "reader"),
         token("admin", PROJECT, "admin"),
         token("stranger", OTHER, "member"),
@@ -162,7 +168,9 @@ impl Fixture {
             inventory: inventory.clone(),
             store: store.clone(),
             fingerprinter: Fingerprinter::random().unwrap(),
-            authenticator: Authenticator::with_tokens(credentials()),
+            authenticator: Authenticator::with_tokens(credentials()).unwrap(),
+            pace: Pace::new(0),
+            clock: clock.clone(),
             revoker: Revoker::new(store.clone(), sessions.clone()),
         };
         Self { api: Api::over(core), clock, inventory, store, sessions }
@@ -229,5 +237,25 @@ impl Reply {
             self.body.get("remote_console").or_else(|| self.body.get("console")).expect("a console");
         let url = console["url"].as_str().unwrap();
         Token::parse(&url[url.len() - 36..]).unwrap()
+    }
+}
+
+/// A body that never ends, or ends in the middle.
+pub(super) struct Unfinished {
+    pub(super) broken: bool,
+}
+
+impl Body for Unfinished {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        match self.broken {
+            true => Poll::Ready(Some(Err(std::io::Error::other("reset")))),
+            false => Poll::Pending,
+        }
     }
 }

@@ -80,7 +80,7 @@ fn introduce(server: &Server) {
     let addresses = server.addresses();
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     if let Some(token) = &config.generated.token {
-        let project = config.auth_tokens.first().map_or("", |token| token.project.as_str());
+        let project = config.auth.tokens.first().map_or("", |token| token.project.as_str());
         print::note(format_args!(
             "No [[auth.token]] is configured, so one was made for this run:\n\n  X-Auth-Token: {}\n  project:      \
              {project}\n  issuer:       {scheme}://{}/v2.1\n",

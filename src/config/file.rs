@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
 
 use super::secret::{self, Written};
 use super::section::{Fault, Section};
 use super::target_file::Targets;
 use super::{
-    Admin, Config, ConfigError, FixedToken, GeneratedCredentials, Limits, Listen, Problem, Proxy, Secret,
-    Tls, TokenFormat, Tokens, certificate, dialects, document, target_file, units,
+    Admin, Config, ConfigError, GeneratedCredentials, Limits, Listen, Problem, Proxy, Tls, TokenFormat,
+    Tokens, auth_file, certificate, dialects, document, target_file, units,
 };
 
 /// Largest count any limit takes; beyond it, it is a slip.
@@ -48,7 +46,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
     let (inventory_file, inventory_database) = inventory(root.section("inventory"), &mut targets, elsewhere);
     let targets = targets.list;
     let project = targets.first().map_or("local", |target| target.project.as_str());
-    let auth_tokens = auth(root.section("auth"), &listen, project, &mut generated);
+    let auth = auth_file::auth(root.section("auth"), &listen, project, &mut generated);
 
     Config {
         listen,
@@ -60,7 +58,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
         tokens,
         limits,
         urls,
-        auth_tokens,
+        auth,
         inventory_file,
         inventory_database,
         targets,
@@ -151,7 +149,7 @@ fn admin(section: Section<'_>, listen: &Listen, generated: &mut GeneratedCredent
         Written::Given(token) => Some(token),
         Written::Faulty => None,
         Written::Absent if listen.admin.ip().is_loopback() => {
-            generated.admin_token = generate(&section);
+            generated.admin_token = secret::generate(&section);
             generated.admin_token.clone()
         }
         Written::Absent => {
@@ -162,12 +160,6 @@ fn admin(section: Section<'_>, listen: &Listen, generated: &mut GeneratedCredent
     };
     section.finish();
     Admin { token }
-}
-
-fn generate(section: &Section<'_>) -> Option<Secret> {
-    secret::random()
-        .map_err(|error| section.problem("token", format!("the system gives no random bytes: {error}")))
-        .ok()
 }
 
 fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
@@ -286,77 +278,4 @@ fn inventory(
 pub(super) fn target_list(path: &Path, targets: &mut target_file::Targets) -> Result<(), ConfigError> {
     let text = document::read(path)?;
     document::parse(path, &text, |_| None, |root, _| targets.read(root))
-}
-
-fn auth(
-    section: Section<'_>,
-    listen: &Listen,
-    project: &str,
-    generated: &mut GeneratedCredentials,
-) -> Vec<FixedToken> {
-    section.later("keystone");
-    section.later("access_key");
-    let mut tokens: Vec<FixedToken> = Vec::new();
-    let written = section.sections("token");
-    let none = written.is_empty();
-    for section in written {
-        if let Some(token) = fixed_token(&section) {
-            if tokens.iter().any(|other| other.sha256 == token.sha256) {
-                section.problem("token", "is the same as another [[auth.token]]; each needs its own");
-            }
-            tokens.push(token);
-        }
-        section.finish();
-    }
-    if none && section.clean() {
-        if listen.api.ip().is_loopback() {
-            generated.token = generate(&section);
-            tokens.extend(generated.token.as_ref().map(|token| FixedToken {
-                sha256: Sha256::digest(token.expose_secret().as_bytes()).into(),
-                user: "local".into(),
-                project: project.into(),
-                roles: vec!["member".to_owned()],
-            }));
-        } else {
-            let message = format!("is required, for api listens on {}; add [[auth.token]]", listen.api);
-            section.problem("token", message);
-        }
-    }
-    section.finish();
-    tokens
-}
-
-fn fixed_token(section: &Section<'_>) -> Option<FixedToken> {
-    let digest = section.text("token_sha256", sha256);
-    let token = secret::secret(section, &secret::TOKEN);
-    let user = section.required("user", units::name);
-    let project = section.required("project", units::id);
-    let roles = section.texts("roles", units::word).unwrap_or_else(|| vec!["member".to_owned()]);
-    let sha256 = match (digest, token) {
-        (Some(digest), Written::Absent) => Some(digest),
-        (None, Written::Given(token)) => Some(Sha256::digest(token.expose_secret().as_bytes()).into()),
-        (None, Written::Absent) => {
-            let message = "is required here; add one of token_sha256, token_file, token_env, token";
-            section.problem("token", message);
-            None
-        }
-        (Some(_), Written::Given(_)) => {
-            section.problem("token_sha256", "is given beside the token itself; keep one");
-            None
-        }
-        (_, Written::Faulty) => None,
-    };
-    Some(FixedToken { sha256: sha256?, user: user?.into(), project: project?.into(), roles })
-}
-
-fn sha256(text: &str) -> Result<[u8; 32], Fault> {
-    let form = || Fault::expected("64 hexadecimal digits (printf %s TOKEN | sha256sum)");
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(form());
-    }
-    let mut digest = [0; 32];
-    for (at, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| form())?;
-    }
-    Ok(digest)
 }

@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod auth;
+mod auth_file;
 mod certificate;
 mod dialects;
 mod document;
@@ -23,10 +25,11 @@ pub mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use auth::{AccessKey, Auth, BasicUser, FixedToken, Keystone, Permission, Role};
 pub use certificate::{DEVELOPMENT_ORGANIZATION, is_development};
 pub use error::{ConfigError, Problem};
 pub use secret::{PrivateFileError, read_private};
-pub use target::{Admin, Endpoint, FixedToken, Host, Kind, Os, State, Target, Viewers, VncSecurity};
+pub use target::{Admin, Endpoint, Host, Kind, Os, State, Target, Viewers, VncSecurity};
 pub use target_json::{target_from_json, target_to_json};
 
 /// A string that is never shown: `Debug` is redacted, memory is cleared on drop.
@@ -53,8 +56,8 @@ pub struct Config {
     pub limits: Limits,
     /// URL templates.
     pub urls: Urls,
-    /// Fixed credentials.
-    pub auth_tokens: Vec<FixedToken>,
+    /// Who may call the API.
+    pub auth: Auth,
     /// A file with more targets, reloaded on change.
     pub inventory_file: Option<PathBuf>,
     /// A database of more targets, which the admin API writes.
@@ -72,7 +75,7 @@ pub struct Config {
 /// Credentials made at start, for loopback listeners without any of their own.
 #[derive(Clone, Debug, Default)]
 pub struct GeneratedCredentials {
-    /// The `X-Auth-Token` of the only entry of `auth_tokens`.
+    /// The `X-Auth-Token` of the only entry of `auth.tokens`.
     pub token: Option<Secret>,
     /// The admin listener's bearer token, `admin.token`.
     pub admin_token: Option<Secret>,

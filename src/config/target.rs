@@ -154,31 +154,6 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// Who is allowed to use a fixed `X-Auth-Token`, and as whom.
-#[derive(Clone)]
-pub struct FixedToken {
-    /// SHA-256 of the token; the token itself is not kept.
-    pub sha256: [u8; 32],
-    /// The user it stands for.
-    pub user: crate::ids::UserId,
-    /// The project it is scoped to.
-    pub project: ProjectId,
-    /// Roles on that project, e.g. `member`, `reader`, `admin`.
-    pub roles: Vec<String>,
-}
-
-// A short token can be found from its digest, so the digest is not shown either.
-impl std::fmt::Debug for FixedToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { user, project, roles, sha256: _ } = self;
-        f.debug_struct("FixedToken")
-            .field("user", user)
-            .field("project", project)
-            .field("roles", roles)
-            .finish_non_exhaustive()
-    }
-}
-
 /// The credential of the admin listener.
 #[derive(Clone, Debug, Default)]
 pub struct Admin {

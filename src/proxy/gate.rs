@@ -58,6 +58,12 @@ impl Held {
             Confirm::Lost => Err(Refusal::Busy(self.grant.protocol)),
         }
     }
+
+    /// Gives the token back before the viewer hears of it: who tries again at once must not meet this claim.
+    async fn release(mut self) {
+        // A release that fails is made up for by the lease, which runs out.
+        self.settled = self.store.release(self.key, self.nonce).await.is_ok();
+    }
 }
 
 impl Drop for Held {
@@ -76,16 +82,37 @@ impl Drop for Held {
 /// token is given back.
 pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) -> Result<Entered, Refusal> {
     let held = Held::claim(&proxy.store, key).await?;
-    let grant = Arc::clone(&held.grant);
-    check_options(&grant, admission.source)?;
-    let target = current_target(proxy, &grant)?;
+    let (entered, viewers) = match reach(proxy, admission, &held.grant, key).await {
+        Ok(reached) => reached,
+        Err(refusal) => {
+            held.release().await;
+            return Err(refusal);
+        }
+    };
+    held.confirm().await?;
+    if viewers == Viewers::Steal {
+        entered.seat.take_over();
+    }
+    Ok(entered)
+}
+
+/// What lies between claim and confirm: limits, target check, dial, greeting.
+async fn reach(
+    proxy: &Proxy,
+    admission: Admission,
+    grant: &Arc<Grant>,
+    key: TokenKey,
+) -> Result<(Entered, Viewers), Refusal> {
+    check_options(grant, admission.source)?;
+    let target = current_target(proxy, grant)?;
     let viewers = target.viewers(grant.protocol);
-    let seated = proxy.sessions.seat(admission, (key, Arc::clone(&grant)), viewers);
+    let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
     let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
     let Some(endpoint) = target.endpoint(grant.protocol) else {
         return Err(Refusal::Changed(grant.protocol));
     };
-    let mut stream = connect(endpoint, &proxy.dial).await?;
+    let dialled = connect(endpoint, &proxy.dial).await;
+    let mut stream = dialled.map_err(|error| Refusal::Unreached(error, grant.protocol))?;
     let (outcome, early) = match grant.protocol {
         Protocol::Vnc => {
             let (outcome, early) = greet::target(&mut stream, &target.vnc_security).await?;
@@ -93,12 +120,8 @@ pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) ->
         }
         Protocol::Serial | Protocol::Spice | Protocol::Mks => (None, Vec::new()),
     };
-    let plan = plan(proxy, &grant, &key).await?;
-    held.confirm().await?;
-    if viewers == Viewers::Steal {
-        seat.take_over();
-    }
-    Ok(Entered { seat, stop, target: stream, outcome, early, plan })
+    let plan = plan(proxy, grant, key).await?;
+    Ok((Entered { seat, stop, target: stream, outcome, early, plan }, viewers))
 }
 
 /// The target as it is now, if it still is what the grant was made for (CVE-2013-0335: a token of a deleted
@@ -127,11 +150,11 @@ fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
 }
 
 /// Decides the session once, before the 101.
-async fn plan(proxy: &Proxy, grant: &Grant, key: &TokenKey) -> Result<Plan, Refusal> {
+async fn plan(proxy: &Proxy, grant: &Grant, key: TokenKey) -> Result<Plan, Refusal> {
     let settings = &proxy.settings;
     let mut longest = settings.max_session;
     if proxy.enforce_expiry || grant.options.enforce_expiry {
-        let remaining = proxy.store.peek(*key).await?.ok_or(Refusal::Unknown)?.remaining;
+        let remaining = proxy.store.peek(key).await?.ok_or(Refusal::Unknown)?.remaining;
         longest = Some(longest.map_or(remaining, |set| set.min(remaining)));
     }
     Ok(Plan {

@@ -84,6 +84,11 @@ impl Stop {
             Poll::Pending => Poll::Pending,
         }
     }
+
+    /// Waits for the cause. Cancel-safe: a cause that was not returned is still there.
+    pub async fn asked(&mut self) -> End {
+        poll_fn(|cx| self.poll_cause(cx)).await
+    }
 }
 
 /// A handle and the end it stops.
@@ -147,15 +152,15 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     /// A session about to begin. `decoder` may stand inside a frame and the `early` bytes were read before;
-    /// they are relayed first.
+    /// they are relayed first. Boxed: as a value, every future it is moved through would keep room for it.
     pub fn new(
         (viewer, early_viewer): (V, Vec<u8>),
         (target, early_target): (T, Vec<u8>),
         decoder: Decoder,
         plan: &Plan,
         counters: Arc<Counters>,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             viewer,
             target,
             decoder,
@@ -181,7 +186,7 @@ where
             close_queued: false,
             forced: false,
             end: None,
-        }
+        })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, stop: &mut Stop, timer: &mut Timer<'_>) -> Poll<End> {
@@ -284,6 +289,13 @@ where
         }
     }
 
+    /// The viewer broke the protocol: nothing it sends has a meaning any more, so no answer to the close is
+    /// waited for (RFC 6455 section 7.1.7).
+    pub(super) fn viewer_failed(&mut self, cause: End) {
+        self.finish_for(cause);
+        self.viewer_open = false;
+    }
+
     /// The viewer is gone without goodbye; the target still gets all that was accepted.
     pub(super) fn viewer_gone(&mut self) {
         self.viewer_open = false;
@@ -350,7 +362,7 @@ impl Timer<'_> {
 }
 
 /// Runs a session to its end.
-pub async fn run<V, T>(mut pump: Pump<V, T>, mut stop: Stop) -> End
+pub async fn run<V, T>(mut pump: Box<Pump<V, T>>, mut stop: Stop) -> End
 where
     V: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
@@ -358,8 +370,19 @@ where
     let sleep = pin!(tokio::time::sleep_until(Instant::now()));
     let mut timer = Timer { sleep, armed: None };
     let end = poll_fn(|cx| pump.poll(cx, &mut stop, &mut timer)).await;
-    // For TLS the close_notify; a viewer that does not take it has been waited for long enough.
-    let _ = tokio::time::timeout(CLOSING, pump.viewer.shutdown()).await;
+    let Pump { mut viewer, target, .. } = pump;
+    drop(target);
+    let goodbye = async {
+        // For TLS the close_notify.
+        viewer.shutdown().await?;
+        // What is still on its way in would reset the connection, and the close with it.
+        if matches!(end, End::Protocol(_)) {
+            tokio::io::copy(&mut viewer, &mut tokio::io::sink()).await?;
+        }
+        io::Result::Ok(())
+    };
+    // A viewer that does not take it has been waited for long enough.
+    let _ = tokio::time::timeout(CLOSING, goodbye).await;
     end
 }
 

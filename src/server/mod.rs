@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::Admin;
 use crate::api::Api;
-use crate::auth::Authenticator;
+use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
 use crate::config::{Config, Proxy as ProxySettings, watch};
 use crate::limits::Cap;
@@ -51,6 +51,9 @@ pub enum ServerError {
     /// A page header that cannot be sent.
     #[error("proxy.frame_ancestors: {0}")]
     Pages(#[from] InvalidFrameAncestor),
+    /// Credentials that cannot be checked.
+    #[error(transparent)]
+    Auth(#[from] AuthSetupError),
     /// Threads or sockets.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
@@ -98,7 +101,8 @@ impl Server {
         let database = config.inventory_database.as_deref();
         let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
         let inventory = Arc::clone(registry.inventory());
-        let store = Arc::new(MemoryStore::new(clock, config.tokens.capacity));
+        let authenticator = Authenticator::new(&config, &clock)?;
+        let store = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
         let dynamic: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let unauthenticated = Cap::new(config.limits.unauthenticated);
         let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
@@ -123,12 +127,14 @@ impl Server {
                 Arc::clone(&inventory),
                 dynamic,
                 fingerprints,
-                Authenticator::new(&config),
+                authenticator,
+                clock,
                 live,
             )),
             proxy,
             admin,
             unauthenticated,
+            watchers: Cap::new(connection::ADMIN_CONNECTIONS),
             registry,
             draining: AtomicBool::new(false),
         });

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::support::chance::{Chance, Checker, RECORD, records};
 use crate::support::server::{Running, config, target};
-use crate::support::viewer::{self, BINARY, CONTINUATION, Frame, Incoming, PING};
+use crate::support::wire::{self, BINARY, CONTINUATION, Frame, Incoming, PING};
 use crate::support::{files, within};
 
 /// Sessions at once.
@@ -52,7 +52,7 @@ struct Plan {
 impl Plan {
     fn new(number: u32) -> Self {
         let mut chance = Chance::new(SEED ^ u64::from(number));
-        let protocol = if number % 2 == 0 { Protocol::Vnc } else { Protocol::Serial };
+        let protocol = if number.is_multiple_of(2) { Protocol::Vnc } else { Protocol::Serial };
         let ends = [Ends::ViewerCloses, Ends::TargetCloses, Ends::ViewerVanishes][number as usize / 2 % 3];
         // One in 50 moves more than the relay's buffer (60 KiB) and the sockets' first windows hold.
         let most = if chance.one_in(50) { 20_000 } else { 1_000 };
@@ -130,7 +130,7 @@ async fn view(
     everyone: &Barrier,
     go: oneshot::Sender<()>,
 ) {
-    let opened = viewer::open(proxy, token, None).await;
+    let opened = wire::open(proxy, token, None).await;
     let (mut outgoing, mut incoming) = opened.unwrap_or_else(|status| panic!("{plan:?}: {status}"));
     let mut chance = plan.chance(3);
     if plan.protocol == Protocol::Vnc {
@@ -153,16 +153,16 @@ async fn view(
     };
     tokio::join!(send, receive);
     let _ = go.send(());
-    let tail = viewer::frame(BINARY, true, &records(plan.up_stream(), plan.up, plan.up + TAIL), &mut chance);
+    let tail = wire::frame(BINARY, true, &records(plan.up_stream(), plan.up, plan.up + TAIL), &mut chance);
     match plan.ends {
         Ends::ViewerCloses => {
-            let goodbye = [tail, viewer::close(1000, &mut chance)].concat();
+            let goodbye = [tail, wire::close(1000, &mut chance)].concat();
             outgoing.write_all(&goodbye).await.expect("a last write");
             until_close(plan, &mut incoming, &mut down).await;
         }
         Ends::TargetCloses => {
             until_close(plan, &mut incoming, &mut down).await;
-            let goodbye = [tail, viewer::close(1000, &mut chance)].concat();
+            let goodbye = [tail, wire::close(1000, &mut chance)].concat();
             outgoing.write_all(&goodbye).await.expect("a last write");
         }
         Ends::ViewerVanishes => {
@@ -234,14 +234,14 @@ fn bulk(mut bytes: &[u8], chance: &mut Chance) -> (Vec<u8>, u32) {
     let mut ping = |wire: &mut Vec<u8>, chance: &mut Chance| {
         pings += 1;
         let ping: u32 = pings;
-        wire.extend(viewer::frame(PING, true, &ping.to_be_bytes(), chance));
+        wire.extend(wire::frame(PING, true, &ping.to_be_bytes(), chance));
     };
     let mut kind = BINARY;
     while !bytes.is_empty() {
         let (now, rest) = bytes.split_at(chance.among(0..=bytes.len().min(3_000)));
         // The last of the bytes also ends its message.
         let last = rest.is_empty() || chance.one_in(2);
-        wire.extend(viewer::frame(kind, last, now, chance));
+        wire.extend(wire::frame(kind, last, now, chance));
         kind = if last { BINARY } else { CONTINUATION };
         bytes = rest;
         if chance.one_in(8) {
@@ -279,7 +279,7 @@ async fn greet_as_viewer(
         [(b"RFB 003.008\n", b"RFB 003.008\n"), (&[1, 1], &[1]), (&[0, 0, 0, 0], &[1])];
     for (due, answer) in turns {
         assert_eq!(incoming.data().await, due, "{plan:?}");
-        outgoing.write_all(&viewer::frame(BINARY, true, answer, chance)).await.expect("an answer");
+        outgoing.write_all(&wire::frame(BINARY, true, answer, chance)).await.expect("an answer");
     }
     assert_eq!(incoming.data().await, server_init(plan), "{plan:?}");
 }

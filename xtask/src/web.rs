@@ -47,3 +47,14 @@ pub(crate) fn build() -> Result<PathBuf> {
     pages.set()?;
     Ok(dist)
 }
+
+/// Runs the pages' own tests (addresses, layouts, reasons), which need no browser.
+pub(crate) fn test() -> Result<()> {
+    let mut command = Command::new("npm");
+    command.arg("test").current_dir(root().join("web"));
+    ui::step(
+        "Testing the pages",
+        "mend what the lines above name in web/, then run this command again",
+        command,
+    )
+}

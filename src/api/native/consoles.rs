@@ -7,16 +7,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::policy;
-use crate::config::Dialect;
+use crate::config::{Dialect, Permission};
 use crate::ids::{Protocol, TargetId};
 use crate::tokens::Options;
 
-use super::super::issue::Ask;
+use super::super::issue::{Ask, By};
 use super::super::page_template;
+use super::super::trail::Trail;
 use super::{Context, Refusal};
-
-/// The name of the permission, in refusals.
-const PERMISSION: &str = "console:servers:openConsole";
 
 /// The body. Every field but the protocol may be left out.
 #[derive(Debug, Deserialize)]
@@ -41,13 +39,20 @@ fn one() -> u64 {
 }
 
 /// Issues the URL; it is in this answer and nowhere else.
-pub(super) async fn create(at: &Context<'_>, id: &str, wanted: Wanted) -> Result<Value, Refusal> {
+pub(super) async fn create(
+    at: &Context<'_>,
+    id: &str,
+    wanted: &Wanted,
+    trail: &mut Trail,
+) -> Result<Value, Refusal> {
     let core = at.core;
+    trail.target = Some(id.to_owned());
+    trail.protocol = Some(wanted.protocol);
     let entry = core.inventory.find(&TargetId::from(id));
     let entry = entry.filter(|entry| policy::may_see(at.caller, &entry.target.project));
     let entry = entry.ok_or_else(Refusal::no_server)?;
-    if !policy::may_open_console(at.caller, &entry.target.project) {
-        return Err(Refusal::forbidden(PERMISSION));
+    if !policy::may(at.caller, Permission::NativeIssue, &entry.target.project) {
+        return Err(Refusal::forbidden(Permission::NativeIssue));
     }
     let options = wanted.options()?;
     let protocol = wanted.protocol;
@@ -58,15 +63,17 @@ pub(super) async fn create(at: &Context<'_>, id: &str, wanted: Wanted) -> Result
         Some(seconds) => Duration::from_secs(seconds),
         None => core.settings.lifetimes.get(&Dialect::Native).copied().unwrap_or(core.settings.tokens.ttl),
     };
-    let user = &at.caller.user;
-    let ask = Ask { request: at.request, entry: &entry, protocol, user, ttl: Some(ttl), options, template };
+    let ask = Ask {
+        request: trail.request,
+        entry: &entry,
+        protocol,
+        by: By::Caller(at.caller),
+        ttl: Some(ttl),
+        options,
+        template,
+    };
     let issued = core.issuer().issue(ask).await?;
-    tracing::info!(
-        request = %at.request, dialect = "native", target = %entry.target.id, project = %entry.target.project,
-        %user, %protocol, view_only = options.view_only, client_address = ?options.client_address,
-        ttl = ttl.as_secs(), grant = %issued.grant, token = issued.fingerprint, cause = "requested",
-        "console issued"
-    );
+    trail.issued(&issued);
     Ok(json!({"console": {
         "id": issued.grant,
         "url": issued.url,

@@ -4,14 +4,17 @@ use std::borrow::Cow;
 
 use hyper::StatusCode;
 
-use super::super::IssueError;
-use super::{BodyError, cause};
+use crate::auth::AuthError;
+use crate::config::Permission;
+use crate::tokens::StoreError;
+
+use super::super::answer::More;
+use super::super::identity::UnknownCaller;
+use super::super::issue::OUTSTANDING_RETRY;
+use super::super::{BodyError, IssueError};
 
 /// After how many seconds a client may try again when the token store is full or out of reach.
 const RETRY_AFTER: u32 = 5;
-
-/// The time a person takes to open one of the links that are out.
-const RETRY_OUTSTANDING: u32 = 30;
 
 /// Longest message that quotes what the caller sent.
 const MESSAGE: usize = 300;
@@ -20,11 +23,10 @@ const MESSAGE: usize = 300;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
-    /// One word for logs, of the table of causes.
+    /// The cause by its word, which has the code.
     pub(super) cause: &'static str,
     pub(super) message: Cow<'static, str>,
-    /// Seconds; told with 429 and 503.
-    pub(super) retry_after: u32,
+    pub(super) more: More,
 }
 
 impl Refusal {
@@ -33,7 +35,7 @@ impl Refusal {
         cause: &'static str,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, cause, message: message.into(), retry_after: RETRY_AFTER }
+        Self { status, cause, message: message.into(), more: More::Nothing }
     }
 
     pub(super) fn bad(cause: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
@@ -47,18 +49,22 @@ impl Refusal {
         Self::bad("schema", format!("{cut}{dots}"))
     }
 
-    pub(super) fn unauthenticated() -> Self {
-        let message = "Send one valid credential, such as X-Auth-Token.";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+    pub(super) fn no_route() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-route", "There is no such path here.")
     }
 
-    pub(super) fn forbidden(permission: &str) -> Self {
-        let message = format!("No role of the caller permits {permission}.");
+    pub(super) fn method() -> Self {
+        let refusal = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "This path takes POST only.");
+        Self { more: More::Allow("POST"), ..refusal }
+    }
+
+    pub(super) fn forbidden(permission: Permission) -> Self {
+        let message = format!("You need the permission {}.", permission.name());
         Self::new(StatusCode::FORBIDDEN, "policy", message)
     }
 
     pub(super) fn no_server() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "no-server", "No such server.")
+        Self::new(StatusCode::NOT_FOUND, "no-server", "There is no such server.")
     }
 
     pub(super) fn no_token() -> Self {
@@ -67,12 +73,17 @@ impl Refusal {
     }
 
     pub(super) fn store() -> Self {
-        let message = "The token store is full or does not answer. Try again later.";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store", message)
+        Self::unavailable("store", "The token store is full or does not answer. Try again later.")
     }
 
-    pub(super) fn code(&self) -> &'static str {
-        cause::code(self.cause)
+    fn unavailable(cause: &'static str, message: &'static str) -> Self {
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, cause, message);
+        Self { more: More::RetryAfter(RETRY_AFTER), ..refusal }
+    }
+
+    fn over_limit(cause: &'static str, error: &IssueError, retry: u32) -> Self {
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, cause, error.to_string());
+        Self { more: More::RetryAfter(retry), ..refusal }
     }
 }
 
@@ -85,15 +96,29 @@ impl From<IssueError> for Refusal {
                 Self::new(StatusCode::CONFLICT, "not-ready", message)
             }
             IssueError::NoConsole(_) => Self::bad("no-console", error.to_string()),
+            // Also the configured one is at most this maximum.
             IssueError::Lifetime(_) => Self::bad("ttl", error.to_string()),
-            IssueError::Store(crate::tokens::StoreError::Outstanding(_)) => {
-                let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "outstanding", error.to_string());
-                Self { retry_after: RETRY_OUTSTANDING, ..refusal }
+            IssueError::TooFast(retry) => Self::over_limit("issue-rate", &error, retry),
+            IssueError::Store(StoreError::Outstanding(_)) => {
+                Self::over_limit("outstanding", &error, OUTSTANDING_RETRY)
             }
             IssueError::Store(_) => Self::store(),
-            IssueError::Token(_) => {
-                let message = "No token can be made. Try again later.";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "generator", message)
+            IssueError::Token(_) => Self::unavailable("generator", "No token can be made. Try again later."),
+        }
+    }
+}
+
+impl From<UnknownCaller> for Refusal {
+    fn from(error: UnknownCaller) -> Self {
+        match error {
+            UnknownCaller::Body(error) => error.into(),
+            UnknownCaller::Auth(AuthError::Unauthenticated) => {
+                let message = "Send one valid credential, such as X-Auth-Token.";
+                Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+            }
+            UnknownCaller::Auth(error) => {
+                let refusal = Self::new(error.status(), error.cause(), error.to_string());
+                Self { more: error.retry_after().map_or(More::Nothing, More::RetryAfter), ..refusal }
             }
         }
     }
@@ -101,12 +126,12 @@ impl From<IssueError> for Refusal {
 
 impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::TooLarge => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", error.to_string())
-            }
-            BodyError::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", error.to_string()),
-            BodyError::Broken => Self::bad("malformed-body", error.to_string()),
-        }
+        let (status, cause) = match error {
+            BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
+            BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow"),
+            BodyError::Broken => (StatusCode::BAD_REQUEST, "malformed-body"),
+        };
+        // The rest of such a request is not worth reading.
+        Self { more: More::Close, ..Self::new(status, cause, error.to_string()) }
     }
 }

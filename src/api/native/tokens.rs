@@ -5,11 +5,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::policy;
+use crate::config::Permission;
 use crate::tokens::{Grant, Revoke, Token, TokenKey};
 
+use super::super::trail::Trail;
 use super::{Context, Refusal};
-
-const REVOKE: &str = "console:tokens:revoke";
 
 /// The body of `inspect`.
 #[derive(Deserialize)]
@@ -40,11 +40,13 @@ pub(super) async fn inspect(at: &Context<'_>, presented: &Presented) -> Result<V
     let peek = peek.filter(|peek| policy::may_see(at.caller, &peek.grant.project));
     let peek = peek.ok_or_else(Refusal::no_token)?;
     let grant: &Grant = &peek.grant;
+    if !policy::may(at.caller, Permission::NativeShow, &grant.project) {
+        return Err(Refusal::forbidden(Permission::NativeShow));
+    }
     // The server as it is now decides whether the token would open anything.
     let entry = at.core.inventory.find(&grant.target);
     let entry = entry.filter(|entry| entry.generation == grant.generation);
     let entry = entry.ok_or_else(Refusal::no_token)?;
-    tracing::debug!(request = %at.request, grant = %grant.id, user = %at.caller.user, "token inspected");
     Ok(json!({"token": {
         "id": grant.id,
         "server_id": grant.target,
@@ -63,7 +65,7 @@ pub(super) async fn inspect(at: &Context<'_>, presented: &Presented) -> Result<V
 }
 
 /// Takes back tokens and ends the sessions they opened.
-pub(super) async fn revoke(at: &Context<'_>, named: Named) -> Result<Value, Refusal> {
+pub(super) async fn revoke(at: &Context<'_>, named: Named, trail: &Trail) -> Result<Value, Refusal> {
     let Named { token, server_id, project_id, user_id } = named;
     let mut all = Vec::new();
     if let Some(token) = token {
@@ -77,12 +79,12 @@ pub(super) async fn revoke(at: &Context<'_>, named: Named) -> Result<Value, Refu
     let [which] = &all[..] else {
         return Err(Refusal::schema("expected exactly one of token, server_id, project_id, user_id"));
     };
-    if !matches!(which, Revoke::Token(_)) && !policy::is_admin(at.caller) {
-        return Err(Refusal::forbidden(REVOKE));
+    if !matches!(which, Revoke::Token(_)) && !policy::holds_everywhere(at.caller, Permission::NativeRevoke) {
+        return Err(Refusal::forbidden(Permission::NativeRevoke));
     }
     let revoked = at.core.revoker.revoke(which.clone()).await.map_err(|_| Refusal::store())?;
     tracing::info!(
-        request = %at.request, dialect = "native", user = %at.caller.user, by = which.kind(),
+        request = %trail.request, dialect = "native", user = %at.caller.user, by = which.kind(),
         tokens = revoked.tokens, sessions = revoked.sessions, cause = "requested", "revoked"
     );
     Ok(json!({"revoked": {"tokens": revoked.tokens, "sessions": revoked.sessions}}))
@@ -93,7 +95,11 @@ async fn check_owner(at: &Context<'_>, key: TokenKey) -> Result<(), Refusal> {
     let grant = at.core.revoker.holder(key).await.map_err(|_| Refusal::store())?;
     let grant = grant.filter(|grant| policy::may_see(at.caller, &grant.project));
     let grant = grant.ok_or_else(Refusal::no_token)?;
-    if policy::is_admin(at.caller) || (grant.user == at.caller.user && grant.project == at.caller.project) {
+    if !policy::may(at.caller, Permission::NativeRevoke, &grant.project) {
+        return Err(Refusal::forbidden(Permission::NativeRevoke));
+    }
+    let own = grant.user == at.caller.user && grant.project == at.caller.project;
+    if own || policy::holds_everywhere(at.caller, Permission::NativeRevoke) {
         return Ok(());
     }
     let message = "Only the user who asked for the token, or an administrator, may revoke it.";

@@ -86,11 +86,12 @@ fn every_operation_is_answered_as_documented() {
             check(&document, &what, &operation, &reply);
             assert_eq!(token.is_empty() && !is_open, reply.status == 401, "{what}");
         }
+        let last = if uri.contains("/bm") { "/bm" } else { "/vm" };
         for server in ["none", "foreign", "building", "no-vnc", "building-bare", "%ff", "a%2Fb"] {
-            if !path.contains("{server_id}") {
+            if !path.contains("{server_id}") && !path.contains("{id}") {
                 continue;
             }
-            let uri = uri.replace("/vm", &format!("/{server}"));
+            let uri = uri.replace(last, &format!("/{server}"));
             let reply = fixture.call(&Ask {
                 method: &method,
                 uri: &uri,

@@ -9,11 +9,12 @@ use crate::ids::Protocol;
 use crate::tokens::Options;
 
 use super::super::Core;
-use super::super::issue::{Ask, Issued};
+use super::super::issue::{Ask, By, Issued};
+use super::super::trail::Trail;
 use super::fault::Fault;
 use super::microversion::Microversion;
 use super::schema::{self, Field};
-use super::{Trail, servers};
+use super::servers;
 
 const POLICY: &str = "os_compute_api:os-remote-consoles";
 
@@ -110,7 +111,8 @@ pub(super) async fn action(
             action.name == SERIAL_ACTION && target.kind == Kind::Baremetal && at.core.serves(Dialect::Otc);
         match otc {
             true => {
-                Ok(Offer { protocol: Protocol::Serial, template: at.core.settings.urls.otc_serial.clone() })
+                let template = at.core.settings.urls.otc_serial.clone();
+                Ok(Offer { dialect: Dialect::Otc, protocol: Protocol::Serial, template })
             }
             false => Offer::of(at.core, action.protocol, kind),
         }
@@ -121,6 +123,8 @@ pub(super) async fn action(
 
 /// A console type we can give out.
 struct Offer {
+    /// Whose URL and lifetime it has.
+    dialect: Dialect,
     protocol: Protocol,
     template: String,
 }
@@ -141,7 +145,7 @@ impl Offer {
             _ => return invalid(),
         };
         let template = template.cloned().ok_or_else(|| unavailable(kind))?;
-        Ok(Self { protocol, template })
+        Ok(Self { dialect: Dialect::Openstack, protocol, template })
     }
 }
 
@@ -160,14 +164,14 @@ async fn open(
     if !policy::may_open_console(at.caller, &entry.target.project) {
         return Err(Fault::forbidden(POLICY));
     }
-    let Offer { protocol, template } = offer(&entry.target)?;
-    trail.protocol = Some(protocol);
+    let Offer { dialect, protocol, template } = offer(&entry.target)?;
+    (trail.dialect, trail.protocol) = (dialect, Some(protocol));
     let ask = Ask {
         request: trail.request,
         entry: &entry,
         protocol,
-        user: &at.caller.user,
-        ttl: None,
+        by: By::Caller(at.caller),
+        ttl: at.core.settings.lifetimes.get(&dialect).copied(),
         options: Options::default(),
         template: &template,
     };
@@ -177,6 +181,6 @@ async fn open(
         let ours = fault.cause == "lifetime";
         if ours { Fault::new(StatusCode::INTERNAL_SERVER_ERROR, fault.cause, fault.message) } else { fault }
     })?;
-    trail.issued = Some((issued.grant, issued.fingerprint.clone()));
+    trail.issued(&issued);
     Ok(issued)
 }

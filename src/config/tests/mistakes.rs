@@ -131,7 +131,7 @@ fn impossible_values() {
     check(
         &format!("{EXPOSED}allow_plain = true"),
         " auth.token: is required, for api listens on 0.0.0.0:1; \
-        add [[auth.token]]",
+        add [[auth.token]], [auth.keystone], [[auth.access_key]] or [[auth.basic]]",
     );
     check(
         "[listen]\nallow_plain = true\nadmin = \"0.0.0.0:1\"\n[admin]",
@@ -192,8 +192,6 @@ fn dialects() {
 fn later_settings_are_refused_by_name() {
     let later = "is known, but not in this version";
     for (text, place) in [
-        ("[auth.keystone]\nurl = \"x\"", "1: auth.keystone:"),
-        ("[[auth.access_key]]\nuser = \"x\"", "1: auth.access_key:"),
         ("[tokens]\nresume_grace = \"60s\"", "2: tokens.resume_grace:"),
         ("[tokens]\nstore = \"redis://h:6379/0\"", "2: tokens.store: a Redis store"),
     ] {
@@ -278,9 +276,9 @@ fn fixed_tokens() {
     let who = "user = \"u\"\nproject = \"p\"\n";
     let digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"; // of "secret"
     let config = parse(&format!("[[auth.token]]\ntoken = \"secret\"\n{who}")).unwrap();
-    assert_eq!(config.auth_tokens[0].roles, ["member"]);
+    assert_eq!(config.auth.tokens[0].roles, ["member"]);
     let by_digest = parse(&format!("[[auth.token]]\ntoken_sha256 = \"{digest}\"\n{who}")).unwrap();
-    assert_eq!(config.auth_tokens[0].sha256, by_digest.auth_tokens[0].sha256);
+    assert_eq!(config.auth.tokens[0].sha256, by_digest.auth.tokens[0].sha256);
     assert!(config.generated.token.is_none());
 
     check(
@@ -316,7 +314,7 @@ fn no_secret_is_shown() {
     ))
     .unwrap();
     assert!(!format!("{config:?}").contains(hide));
-    let digest = format!("{:?}", config.auth_tokens[0].sha256);
+    let digest = format!("{:?}", config.auth.tokens[0].sha256);
     assert!(!format!("{config:?}").contains(&digest), "a short token can be guessed from its digest");
     for text in [
         format!("[admin]\ntoken = [\"{hide}\"]"),

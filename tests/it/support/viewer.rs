@@ -1,158 +1,75 @@
-//! A viewer with its hands on the wire: frames written and read byte by byte (RFC 6455 section 5).
-//!
-//! tungstenite answers pings and closes by itself and joins fragments; here the test decides all of it.
+//! A viewer's side of a console: frames, the RFB handshake, the closing handshake.
 
-use std::net::SocketAddr;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpSocket, TcpStream};
-
-use super::chance::Chance;
 use super::within;
 
-pub(crate) const CONTINUATION: u8 = 0;
-pub(crate) const BINARY: u8 = 2;
-pub(crate) const CLOSE: u8 = 8;
-pub(crate) const PING: u8 = 9;
-pub(crate) const PONG: u8 = 10;
-
-/// What the proxy sent.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Frame {
-    Data(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(u16, String),
-    /// The end of the connection.
-    End,
-}
-
-/// The side that receives.
-pub(crate) struct Incoming {
-    stream: OwnedReadHalf,
-    read: Vec<u8>,
-}
-
-/// Opens a WebSocket; the error is the answer's first line. `receive_buffer` is the socket's, in bytes.
-pub(crate) async fn open(
-    proxy: SocketAddr,
-    token: &str,
-    receive_buffer: Option<u32>,
-) -> Result<(OwnedWriteHalf, Incoming), String> {
-    let mut stream = within("a connection to the proxy", connect(proxy, receive_buffer)).await;
-    let request = format!(
-        "GET /?token={token} HTTP/1.1\r\nHost: {proxy}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.expect("the proxy takes the request");
-    let mut read = Vec::new();
-    let end = loop {
-        if let Some(at) = read.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at + 4;
-        }
-        let count = within("the answer to the upgrade", stream.read_buf(&mut read)).await;
-        assert!(count.expect("an answer") > 0, "closed after {:?}", String::from_utf8_lossy(&read));
-    };
-    let answer = String::from_utf8_lossy(&read[..end]).into_owned();
-    let status = answer.lines().next().unwrap_or_default().to_owned();
-    if !status.contains(" 101 ") {
-        return Err(status);
-    }
-    // The answer to the key above, from RFC 6455 section 1.3.
-    assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
-    read.drain(..end);
-    let (incoming, outgoing) = stream.into_split();
-    Ok((outgoing, Incoming { stream: incoming, read }))
-}
-
-async fn connect(proxy: SocketAddr, receive_buffer: Option<u32>) -> TcpStream {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    if let Some(size) = receive_buffer {
-        socket.set_recv_buffer_size(size).expect("a receive buffer");
-    }
-    let stream = socket.connect(proxy).await.expect("the proxy accepts");
-    stream.set_nodelay(true).expect("no Nagle delay");
-    stream
-}
-
-/// A client's frame: masked with a key of `chance`'s.
-pub(crate) fn frame(kind: u8, last: bool, payload: &[u8], chance: &mut Chance) -> Vec<u8> {
-    let mut bytes = vec![u8::from(last) << 7 | kind];
-    match payload.len() {
-        short @ 0..=125 => bytes.push(0x80 | short as u8),
-        medium @ 126..=0xffff => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(medium as u16).to_be_bytes());
-        }
-        long => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&(long as u64).to_be_bytes());
+/// The next data frame's payload. It must be binary.
+pub(crate) async fn frame<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Vec<u8> {
+    loop {
+        match within("a frame", socket.next()).await {
+            Some(Ok(Message::Binary(payload))) => return payload.to_vec(),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            other => panic!("instead of a binary frame: {other:?}"),
         }
     }
-    let key = (chance.next() as u32).to_be_bytes();
-    bytes.extend_from_slice(&key);
-    bytes.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    bytes
 }
 
-/// A close frame with a code and no reason.
-pub(crate) fn close(code: u16, chance: &mut Chance) -> Vec<u8> {
-    frame(CLOSE, true, &code.to_be_bytes(), chance)
+/// Sends `payload` as one binary frame.
+pub(crate) async fn send<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>, payload: &[u8]) {
+    within("room to send", socket.send(Message::binary(payload.to_vec()))).await.expect("cannot send");
 }
 
-impl Incoming {
-    /// The next frame, which must be whole, final and unmasked.
-    pub(crate) async fn next(&mut self) -> Frame {
-        loop {
-            if let Some((frame, used)) = parse(&self.read) {
-                self.read.drain(..used);
-                return frame;
+/// Goes through RFB 3.8 with security None; the desktop's name. Each message is a frame of its own.
+pub(crate) async fn rfb<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> String {
+    assert_eq!(frame(socket).await, b"RFB 003.008\n");
+    send(socket, b"RFB 003.008\n").await;
+    assert_eq!(frame(socket).await, b"\x01\x01");
+    send(socket, b"\x01").await;
+    assert_eq!(frame(socket).await, b"\x00\x00\x00\x00");
+    send(socket, b"\x01").await;
+    let init = frame(socket).await;
+    let length: [u8; 4] = init[20..24].try_into().expect("four bytes");
+    assert_eq!(u32::from_be_bytes(length) as usize, init.len() - 24, "the name's length");
+    String::from_utf8(init[24..].to_vec()).expect("a name in UTF-8")
+}
+
+/// Sends `payload` to a console that echoes, and waits until it is back.
+pub(crate) async fn echo<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>, payload: &[u8]) {
+    send(socket, payload).await;
+    let mut back = Vec::new();
+    while back.len() < payload.len() {
+        back.extend(frame(socket).await);
+    }
+    assert_eq!(back, payload);
+}
+
+/// Reads up to the close frame and the end of the connection; code and reason.
+pub(crate) async fn closed<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+) -> (u16, String) {
+    let mut told = None;
+    while let Some(message) = within("the close", socket.next()).await {
+        match message {
+            Ok(Message::Close(Some(CloseFrame { code, reason }))) => {
+                told = Some((code.into(), reason.to_string()));
             }
-            let count = within("a frame", self.stream.read_buf(&mut self.read)).await;
-            if count.expect("an orderly end of the connection") == 0 {
-                assert!(self.read.is_empty(), "the connection ended within a frame: {:02x?}", self.read);
-                return Frame::End;
-            }
+            Ok(Message::Close(None)) => panic!("a close without a code"),
+            Ok(_) => {}
+            Err(error) => panic!("no closing handshake: {error}; so far {told:?}"),
         }
     }
-
-    /// The next data; pings, if any, are left unanswered.
-    ///
-    /// # Panics
-    /// On a close or an end.
-    pub(crate) async fn data(&mut self) -> Vec<u8> {
-        loop {
-            match self.next().await {
-                Frame::Data(data) => return data,
-                Frame::Ping(_) | Frame::Pong(_) => {}
-                end => panic!("data is due, not {end:?}"),
-            }
-        }
-    }
+    told.expect("the connection ended without a close")
 }
 
-fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
-    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
-    assert!(
-        first & 0xf0 == 0x80 && second & 0x80 == 0,
-        "a final frame without mask: {first:02x} {second:02x}"
-    );
-    let (length, start) = match second {
-        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
-        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize, 10),
-        short => (usize::from(short), 2),
-    };
-    let payload = bytes.get(start..start + length)?.to_vec();
-    let frame = match first & 0x0f {
-        BINARY => Frame::Data(payload),
-        PING => Frame::Ping(payload),
-        PONG => Frame::Pong(payload),
-        CLOSE => {
-            let code = payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));
-            Frame::Close(code, String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned())
-        }
-        other => panic!("a frame of kind {other}"),
-    };
-    Some((frame, start + length))
+/// Says goodbye and waits for the answer; code and reason.
+pub(crate) async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+) -> (u16, String) {
+    within("room for the close", socket.close(None)).await.expect("cannot close");
+    closed(socket).await
 }

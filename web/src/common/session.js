@@ -70,9 +70,9 @@ export class Session {
     this.link?.close();
   }
 
-  /** A reason that came by another way than the close frame, such as a failed log-in; shown at the end. */
+  /** A reason that came by another way than the close frame, such as a failed log-in; the first is shown at the end. */
   explain(text) {
-    this.explanation = text;
+    this.explanation ||= text;
   }
 
   #refuse(key) {

@@ -20,6 +20,7 @@ const en = {
   'notice.foreign.text': 'Its path leads to another site. A console page connects only to the server it came from.',
   'notice.security': 'The server refused the log-in',
   'notice.unverified': 'The server asked for a kind of log-in this page does not offer.',
+  'notice.broken': 'The machine sent data this page cannot read.',
   'notice.waiting': 'Connection lost',
   'action.connect': 'Connect',
   'action.reconnect': 'Reconnect',

@@ -6,7 +6,10 @@ export function wayOut(leave) {
     'keydown',
     (event) => {
       const modifier = ['Control', 'Alt', 'Shift'].includes(event.key);
-      if (modifier && event.ctrlKey && event.altKey && event.shiftKey && !event.repeat) leave();
+      if (!modifier || !event.ctrlKey || !event.altKey || !event.shiftKey || event.repeat) return;
+      // The console must not see the last key: its release would go to the page's control.
+      event.stopImmediatePropagation();
+      leave();
     },
     true,
   );

@@ -37,7 +37,7 @@ export class Terminal {
   /** @param {import('./line.js').Line} line */
   constructor(line) {
     this.line = line;
-    this.element = h('div', { class: 'text' });
+    this.element = h('div', { class: 'lines' });
     this.size = preferences.get('terminalSize', 'fit');
     const hover = (event, text) => {
       this.element.title = text ? t('link.hint', { url: text }) : '';

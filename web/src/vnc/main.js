@@ -102,6 +102,7 @@ screen.addEventListener('name', ({ detail }) => {
 });
 screen.addEventListener('explain', ({ detail }) => session.explain(detail || t('notice.security')));
 screen.addEventListener('unverified', () => session.explain(t('notice.unverified')));
+screen.addEventListener('broken', () => session.explain(t('notice.broken')));
 screen.addEventListener('credentials', ({ detail }) => logIn(detail));
 screen.addEventListener('bell', () => {
   if (bell) beep();
@@ -109,7 +110,7 @@ screen.addEventListener('bell', () => {
 
 bar.add(
   button({
-    label: t('bar.cad'), title: t('bar.cad.title'), class: 'input',
+    label: t('bar.cad'), title: t('bar.cad.title'), class: 'input spare',
     run: () => {
       screen.ctrlAltDel();
       back();

@@ -11,7 +11,7 @@ const NAME_LIMIT = 160;
 
 /**
  * Events: `connect`; `name`, `clipboard`, `explain` with a text as detail; `credentials` with the kinds wanted;
- * `bell`; `clipping` with a truth value.
+ * `bell`; `clipping` with a truth value; `unverified` and `broken`, reasons for an end that follows.
  */
 export class Screen extends EventTarget {
   #rfb = null;
@@ -40,6 +40,8 @@ export class Screen extends EventTarget {
     this.#rfb = rfb;
     this.#canvas = this.element.querySelector('canvas');
     this.#canvas.setAttribute('role', 'img');
+    // noVNC lets held keys go when the window loses the focus; when only the screen does, Ctrl would stay down.
+    this.#canvas.addEventListener('blur', () => window.dispatchEvent(new Event('blur')));
     rfb.background = 'transparent';
     const tell = (name, detail) => this.dispatchEvent(new CustomEvent(name, { detail }));
     rfb.addEventListener('connect', () => {
@@ -48,7 +50,11 @@ export class Screen extends EventTarget {
       tell('connect');
       this.focus();
     });
-    rfb.addEventListener('disconnect', () => this.#ended());
+    rfb.addEventListener('disconnect', ({ detail }) => {
+      // Not clean, and yet not closed by the other side: noVNC gave up on what it received.
+      if (!detail.clean && link.socket.readyState !== WebSocket.CLOSED) tell('broken');
+      this.#ended();
+    });
     rfb.addEventListener('desktopname', ({ detail }) => tell('name', clean(detail.name, NAME_LIMIT)));
     rfb.addEventListener('clipboard', ({ detail }) => tell('clipboard', detail.text));
     rfb.addEventListener('bell', () => tell('bell'));
