@@ -46,7 +46,7 @@ fn busy() -> MemoryStore {
     let store = MemoryStore::new(Clock::system(), OUTSTANDING + 2 * BATCH as usize);
     let grant = grant();
     for _ in 0..OUTSTANDING {
-        now(store.create(key(), grant.clone(), TTL)).expect("room");
+        now(store.create(key(), grant.clone(), TTL, 0)).expect("room");
     }
     store
 }
@@ -59,7 +59,7 @@ fn key() -> TokenKey {
 fn spend(store: &MemoryStore, grant: &Grant, keys: &[TokenKey]) {
     for (number, key) in keys.iter().enumerate() {
         let nonce = Nonce(number as u128);
-        now(store.create(*key, grant.clone(), TTL)).expect("room");
+        now(store.create(*key, grant.clone(), TTL, 0)).expect("room");
         assert!(matches!(now(store.claim(*key, nonce)), Ok(Claim::Won(_))));
         assert_eq!(now(store.confirm(*key, nonce)), Ok(Confirm::Confirmed));
     }

@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::auth::Caller;
 use crate::config::{Kind, State, Target, TokenFormat};
-use crate::ids::{GrantId, Protocol, RequestId, UserId};
+use crate::ids::{GrantId, ProjectId, Protocol, RequestId, UserId};
+use crate::limits::Rate;
 use crate::targets::Entry;
-use crate::tokens::{Fingerprinter, Grant, Store, StoreError, Token, TokenError};
+use crate::tokens::{Fingerprinter, Grant, Options, Store, StoreError, Token, TokenError};
 
 use super::url::Public;
 
 /// A generator that repeats itself so often is broken; more tries would not help.
 const TRIES: usize = 3;
+
+/// `Retry-After` where a target has its fill of unspent tokens: the time a person takes to open one of them.
+pub(super) const OUTSTANDING_RETRY: u32 = 30;
 
 /// Why there is no URL.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +34,9 @@ pub enum IssueError {
     /// The lifetime asked for is zero or above the configured maximum.
     #[error("the lifetime must be above zero and at most {}", humantime::format_duration(*.0))]
     Lifetime(Duration),
+    /// The caller asks too fast; seconds until it may again.
+    #[error("too many console URLs at once; try again in {0} s")]
+    TooFast(u32),
     /// The store did not take the token.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -37,15 +45,29 @@ pub enum IssueError {
     Token(#[from] TokenError),
 }
 
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(super) enum By<'a> {
+    /// Somebody by an API, within the limits.
+    Caller(&'a Caller),
+    /// The operator of this process, without any.
+    Operator(&'a UserId),
+}
+
+/// The pace of each caller: of a user on behalf of a project.
+pub(super) type Pace = Rate<(UserId, ProjectId)>;
+
 /// One console asked for, by somebody who may have it.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub(super) request: RequestId,
     pub(super) entry: &'a Entry,
     pub(super) protocol: Protocol,
-    pub(super) user: &'a UserId,
+    pub(super) by: By<'a>,
     /// Lifetime of the token; the configured one if not given.
     pub(super) ttl: Option<Duration>,
+    /// What narrows the grant.
+    pub(super) options: Options,
     /// The URL's template.
     pub(super) template: &'a str,
 }
@@ -66,6 +88,10 @@ pub(super) struct Issuer<'a> {
     pub(super) format: TokenFormat,
     pub(super) ttl: Duration,
     pub(super) max_ttl: Duration,
+    pub(super) pace: &'a Pace,
+    pub(super) now: Duration,
+    /// Most unspent tokens of one target; 0 means no cap.
+    pub(super) outstanding: usize,
 }
 
 impl Issuer<'_> {
@@ -82,8 +108,15 @@ impl Issuer<'_> {
         if ttl.is_zero() || ttl > self.max_ttl {
             return Err(IssueError::Lifetime(self.max_ttl));
         }
+        let most = match ask.by {
+            By::Caller(caller) => {
+                self.pace(caller)?;
+                self.outstanding
+            }
+            By::Operator(_) => 0,
+        };
         let grant = grant(&ask);
-        let token = self.keep(&grant, ttl).await?;
+        let token = self.keep(&grant, ttl, most).await?;
         Ok(Issued {
             url: self.public.fill(ask.template, &token, target),
             grant: grant.id,
@@ -91,16 +124,24 @@ impl Issuer<'_> {
         })
     }
 
-    async fn keep(&self, grant: &Grant, ttl: Duration) -> Result<Token, IssueError> {
+    fn pace(&self, caller: &Caller) -> Result<(), IssueError> {
+        let key = (caller.user.clone(), caller.project.clone());
+        self.pace.take(&key, self.now).map_err(|wait| {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            IssueError::TooFast(u32::try_from(seconds).unwrap_or(u32::MAX))
+        })
+    }
+
+    async fn keep(&self, grant: &Grant, ttl: Duration, most: usize) -> Result<Token, IssueError> {
         for _ in 1..TRIES {
             let token = Token::generate(self.format)?;
-            match self.store.create(token.key(), grant.clone(), ttl).await {
+            match self.store.create(token.key(), grant.clone(), ttl, most).await {
                 Err(StoreError::Exists) => {}
                 kept => return Ok(kept.map(|()| token)?),
             }
         }
         let token = Token::generate(self.format)?;
-        Ok(self.store.create(token.key(), grant.clone(), ttl).await.map(|()| token)?)
+        Ok(self.store.create(token.key(), grant.clone(), ttl, most).await.map(|()| token)?)
     }
 }
 
@@ -113,7 +154,11 @@ fn grant(ask: &Ask<'_>) -> Grant {
         generation: ask.entry.generation,
         protocol: ask.protocol,
         project: target.project.clone(),
-        user: ask.user.clone(),
+        user: match ask.by {
+            By::Caller(caller) => caller.user.clone(),
+            By::Operator(user) => user.clone(),
+        },
+        options: ask.options,
     }
 }
 

@@ -4,7 +4,7 @@
 //! request -> dialect (path) -> auth (who) -> server (what, in which state) -> issue (grant, token, URL)
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -17,21 +17,33 @@ use hyper::body::Body;
 use hyper::{HeaderMap, Method, Request, Response};
 
 use crate::auth::Authenticator;
+use crate::clock::Clock;
 use crate::config::{Config, Dialect, Tokens, Urls};
 use crate::ids::{Protocol, RequestId, TargetId, UserId};
 use crate::targets::Inventory;
-use crate::tokens::{Fingerprinter, Store};
+use crate::tokens::{Fingerprinter, Live, Options, Revoker, Store};
 
+mod answer;
+mod cause;
+mod huawei;
+mod huawei_bms;
+mod huawei_clouddc;
+mod huawei_ecs;
+mod identity;
 mod issue;
+mod native;
+mod openapi;
 mod openstack;
+mod trail;
 mod url;
 
 #[cfg(test)]
 mod testing;
 
+pub use cause::{CAUSES, Cause};
 pub use issue::IssueError;
 
-use issue::{Ask, Issuer};
+use issue::{Ask, By, Issuer, Pace};
 use url::Public;
 
 /// The largest body read: the largest request of any dialect is far below 1 KiB.
@@ -43,6 +55,7 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// The issuer's API, all dialects that are switched on.
 pub struct Api {
     core: Core,
+    document: openapi::Document,
 }
 
 /// What the dialects work with.
@@ -52,13 +65,19 @@ struct Core {
     store: Arc<dyn Store>,
     fingerprinter: Fingerprinter,
     authenticator: Authenticator,
+    pace: Pace,
+    clock: Clock,
+    revoker: Revoker,
 }
 
 /// The part of the configuration that concerns the issuer.
 #[derive(Clone, Debug)]
 struct Settings {
     dialects: BTreeSet<Dialect>,
+    lifetimes: BTreeMap<Dialect, Duration>,
     tokens: Tokens,
+    /// Most unspent tokens of one target; 0 means no cap.
+    outstanding: usize,
     urls: Urls,
     public: Public,
     /// For links, where a request names no usable host.
@@ -70,7 +89,9 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {
             dialects: config.dialects.clone(),
+            lifetimes: config.lifetimes.clone(),
             tokens: config.tokens.clone(),
+            outstanding: config.limits.outstanding_per_target,
             urls: config.urls.clone(),
             public: Public::new(&config.proxy),
             listen: config.listen.api,
@@ -112,33 +133,72 @@ struct DialectEntry {
 }
 
 /// All there are. The first that is switched on and owns the path answers.
-static DIALECTS: &[DialectEntry] = &[DialectEntry {
-    dialects: &[Dialect::Openstack, Dialect::Otc],
-    owns: openstack::owns,
-    answer: |core, call| Box::pin(openstack::answer(core, call)),
-}];
+static DIALECTS: &[DialectEntry] = &[
+    DialectEntry {
+        dialects: &[Dialect::Openstack, Dialect::Otc],
+        owns: openstack::owns,
+        answer: |core, call| Box::pin(openstack::handle(core, call)),
+    },
+    DialectEntry {
+        dialects: &[Dialect::HuaweiBms],
+        owns: |path, _| huawei_bms::CONSOLE.owns(path),
+        answer: |core, call| Box::pin(huawei::handle(core, call, Some(&huawei_bms::CONSOLE))),
+    },
+    DialectEntry {
+        dialects: &[Dialect::HuaweiClouddc],
+        owns: |path, _| huawei_clouddc::CONSOLE.owns(path),
+        answer: |core, call| Box::pin(huawei::handle(core, call, Some(&huawei_clouddc::CONSOLE))),
+    },
+    DialectEntry {
+        dialects: &[Dialect::HuaweiEcs],
+        owns: |path, _| huawei_ecs::CONSOLE.owns(path),
+        answer: |core, call| Box::pin(huawei::handle(core, call, Some(&huawei_ecs::CONSOLE))),
+    },
+    DialectEntry {
+        dialects: &[Dialect::HuaweiBms, Dialect::HuaweiClouddc, Dialect::HuaweiEcs],
+        owns: |path, _| huawei::owns(path),
+        answer: |core, call| Box::pin(huawei::handle(core, call, None)),
+    },
+    DialectEntry {
+        dialects: &[Dialect::Native],
+        owns: native::owns,
+        answer: |core, call| Box::pin(native::handle(core, call)),
+    },
+];
 
 impl Api {
-    /// An API over these parts.
+    /// An API over these parts; limits go by `clock`, and `live` has the sessions that a revocation ends.
     pub fn new(
         config: &Config,
         inventory: Arc<Inventory>,
         store: Arc<dyn Store>,
         fingerprinter: Fingerprinter,
         authenticator: Authenticator,
+        clock: Clock,
+        live: Arc<dyn Live>,
     ) -> Self {
         let settings = Settings::from(config);
-        Self { core: Core { settings, inventory, store, fingerprinter, authenticator } }
+        let pace = Pace::new(config.limits.issue_per_second);
+        let revoker = Revoker::new(Arc::clone(&store), live);
+        Self::over(Core { settings, inventory, store, fingerprinter, authenticator, pace, clock, revoker })
+    }
+
+    fn over(core: Core) -> Self {
+        let document = openapi::Document::new(|dialect| core.serves(dialect));
+        Self { core, document }
     }
 
     /// Answers a request, or `None` if no dialect that is switched on knows the path. The body is read only
-    /// once the caller is known, at most 64 KiB, within 10 seconds.
+    /// once the caller is known (or, of a signed request, is said to be known), at most 64 KiB, within 10 seconds.
     pub async fn handle<B>(&self, request: Request<B>) -> Option<Response<Full<Bytes>>>
     where
         B: Body<Data = Bytes> + Send + 'static,
     {
         let (head, body) = request.into_parts();
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+        if let Some(answer) = self.document.respond(&head.method, path) {
+            return Some(answer);
+        }
         let on = |dialects: &[Dialect]| dialects.iter().any(|one| self.core.settings.dialects.contains(one));
         let entry = DIALECTS.iter().find(|entry| on(entry.dialects) && (entry.owns)(path, query))?;
         let call = Call {
@@ -153,7 +213,7 @@ impl Api {
     }
 
     /// A console URL for the operator of this process, who needs no credential: the noVNC page or the serial
-    /// page. `ttl` of `None` is the configured lifetime.
+    /// page. `ttl` of `None` is the configured lifetime. The limits on callers do not hold here.
     ///
     /// # Errors
     /// As [`IssueError`] says.
@@ -164,18 +224,14 @@ impl Api {
         user: &UserId,
         ttl: Option<Duration>,
     ) -> Result<String, IssueError> {
-        let urls = &self.core.settings.urls;
-        let template = match protocol {
-            Protocol::Vnc => Some(&urls.openstack_novnc),
-            Protocol::Serial => Some(&urls.otc_serial),
-            Protocol::Spice => urls.openstack_spice.as_ref(),
-            Protocol::Mks => urls.openstack_mks.as_ref(),
-        };
+        let template = page_template(&self.core.settings.urls, protocol);
         let entry = self.core.inventory.find(target).ok_or(IssueError::Unknown)?;
         let template = template.ok_or(IssueError::NoConsole(protocol))?;
         let request = RequestId::random();
-        let issued =
-            self.core.issuer().issue(Ask { request, entry: &entry, protocol, user, ttl, template }).await?;
+        let by = By::Operator(user);
+        let options = Options::default();
+        let ask = Ask { request, entry: &entry, protocol, by, ttl, options, template };
+        let issued = self.core.issuer().issue(ask).await?;
         tracing::info!(
             %request,
             target = ?target.as_str(),
@@ -191,6 +247,16 @@ impl Api {
     }
 }
 
+/// The URL of a page that shows the console, for those whom no dialect's form binds.
+fn page_template(urls: &Urls, protocol: Protocol) -> Option<&str> {
+    match protocol {
+        Protocol::Vnc => Some(&urls.openstack_novnc),
+        Protocol::Serial => Some(&urls.otc_serial),
+        Protocol::Spice => urls.openstack_spice.as_deref(),
+        Protocol::Mks => urls.openstack_mks.as_deref(),
+    }
+}
+
 impl Core {
     fn issuer(&self) -> Issuer<'_> {
         Issuer {
@@ -200,6 +266,9 @@ impl Core {
             format: self.settings.tokens.format,
             ttl: self.settings.tokens.ttl,
             max_ttl: self.settings.tokens.max_ttl,
+            pace: &self.pace,
+            now: self.clock.now(),
+            outstanding: self.settings.outstanding,
         }
     }
 

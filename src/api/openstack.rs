@@ -5,17 +5,16 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
-};
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::header::{HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::auth::Caller;
 use crate::config::Dialect;
-use crate::ids::{GrantId, Protocol, RequestId};
 
-use super::{Call, Core};
+use super::answer::{self, is_json, set};
+use super::trail::Trail;
+use super::{Call, Core, cause};
 
 mod auth_tokens;
 mod consoles;
@@ -29,7 +28,7 @@ mod servers;
 #[cfg(test)]
 mod tests;
 
-use fault::{Fault, More};
+use fault::Fault;
 use microversion::Microversion;
 use route::{Path, Route};
 
@@ -38,35 +37,18 @@ pub(super) use route::owns;
 /// Nova's two names for the request id.
 const REQUEST_ID: [&str; 2] = ["x-openstack-request-id", "x-compute-request-id"];
 
-/// What the log says of a request, gathered on its way.
-struct Trail {
-    request: RequestId,
-    route: &'static str,
-    caller: Option<Caller>,
-    target: Option<String>,
-    protocol: Option<Protocol>,
-    issued: Option<(GrantId, String)>,
-}
-
 /// Answers a request whose path is [owned](owns).
-pub(super) async fn answer(core: &Core, call: Call) -> Response<Full<Bytes>> {
+pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
     let path = route::parse(&call.path);
     let base = discovery::base(&core.settings, &call.headers);
-    let mut trail = Trail {
-        request: call.request,
-        route: path.route.template(),
-        caller: None,
-        target: None,
-        protocol: None,
-        issued: None,
-    };
+    let mut trail = Trail::new(call.request, Dialect::Openstack, path.route.template());
     // As nova does, `/v2` knows no microversions, neither in nor out.
     let mut echo = None;
     let result = run(core, call, &path, &base, &mut trail, &mut echo).await;
-    trail.log(result.as_ref().err());
+    trail.log(result.as_ref().err().map(|fault| (fault.status, fault.cause)));
     let mut response = match result {
-        Ok(body) => respond(StatusCode::OK, &body),
-        Err(fault) => refuse(&fault, &base),
+        Ok(body) => answer::json(StatusCode::OK, &body),
+        Err(fault) => refuse(&fault, &core.authenticator.challenge(&base)),
     };
     let request = trail.request.to_string();
     let headers = response.headers_mut();
@@ -84,7 +66,7 @@ pub(super) async fn answer(core: &Core, call: Call) -> Response<Full<Bytes>> {
 
 async fn run(
     core: &Core,
-    call: Call,
+    mut call: Call,
     path: &Path,
     base: &str,
     trail: &mut Trail,
@@ -97,7 +79,7 @@ async fn run(
             _ => discovery::version(base, path.legacy),
         });
     }
-    let caller = core.authenticator.authenticate(&call.headers).await.map_err(|_| Fault::unauthorized())?;
+    let caller = core.caller(&mut call).await?;
     trail.caller = Some(caller.clone());
     let version = if path.legacy { Microversion::MIN } else { Microversion::of(&call.headers)? };
     *echo = Some(version);
@@ -172,67 +154,13 @@ async fn body(call: Call, route: &Route) -> Result<Value, Fault> {
     serde_json::from_slice(&bytes).map_err(|_| Fault::malformed_body())
 }
 
-/// Nova takes no type and `text/plain`, some libraries' default, for JSON.
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return true };
-    let kind = value.to_str().unwrap_or("?").split(';').next().unwrap_or_default().trim();
-    let known = ["", "text/plain", "application/json", "application/vnd.openstack.compute+json"];
-    known.iter().any(|known| kind.eq_ignore_ascii_case(known))
-}
-
-fn respond(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-fn refuse(fault: &Fault, base: &str) -> Response<Full<Bytes>> {
-    let mut response = respond(fault.status, &fault.body());
+fn refuse(fault: &Fault, challenge: &str) -> Response<Full<Bytes>> {
+    let mut response = answer::json(fault.status, &fault.body());
     let headers = response.headers_mut();
     if fault.status == StatusCode::UNAUTHORIZED {
-        set(headers, WWW_AUTHENTICATE, &format!("Keystone uri=\"{base}\""));
+        set(headers, WWW_AUTHENTICATE, challenge);
     }
-    match fault.more {
-        More::Nothing => {}
-        More::Allow(methods) => set(headers, ALLOW, methods),
-        More::RetryAfter(seconds) => set(headers, RETRY_AFTER, &seconds.to_string()),
-        More::Close => set(headers, CONNECTION, "close"),
-    }
+    fault.more.set(headers);
+    set(headers, HeaderName::from_static(cause::HEADER), cause::code(fault.cause));
     response
-}
-
-/// All values come from here and are visible ASCII.
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
-}
-
-impl Trail {
-    /// One line a decision: a console issued, a request refused. Neither path nor query, for both may hold a
-    /// token; names that callers chose are escaped.
-    fn log(&self, fault: Option<&Fault>) {
-        let user = self.caller.as_ref().map(|caller| caller.user.as_str());
-        let project = self.caller.as_ref().map(|caller| caller.project.as_str());
-        let (request, route, target) = (&self.request, self.route, self.target.as_deref());
-        let protocol = self.protocol.map(Protocol::as_str);
-        match (fault, &self.issued) {
-            // Clients look a name up as if it were an id first: no refusal worth a line.
-            (Some(Fault { cause: "no-server", .. }), _) if target.is_none() => {
-                tracing::debug!(%request, route, project, user, "no such server");
-            }
-            (Some(Fault { status, cause, .. }), _) => {
-                let status = status.as_u16();
-                tracing::info!(%request, route, target, project, user, protocol, status, cause, "request refused");
-            }
-            (None, Some((grant, token))) => {
-                tracing::info!(
-                    %request, route, target, project, user, protocol, %grant, token, cause = "requested",
-                    "console issued"
-                );
-            }
-            (None, None) => tracing::debug!(%request, route, project, user, "request answered"),
-        }
-    }
 }

@@ -1,24 +1,28 @@
 //! What the tests of all dialects share: settings, servers, callers, and one call at a time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
+use hyper::body::{Body, Frame};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{
-    Config, Dialect, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, Tokens, Urls,
-    Viewers, VncSecurity,
+    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, Tokens, Urls, Viewers,
+    VncSecurity,
 };
 use crate::targets::Inventory;
-use crate::tokens::{Fingerprinter, MemoryStore, Token};
+use crate::tokens::{Fingerprinter, Grant, Live, MemoryStore, Revoke, Revoker, Token, TokenKey};
 
+use super::issue::Pace;
 use super::url::Public;
 use super::{Api, Core, Settings};
 
@@ -34,7 +38,9 @@ pub(super) fn proxy(public_url: &str) -> Proxy {
 
 pub(super) fn settings() -> Settings {
     Settings {
-        dialects: [Dialect::Openstack, Dialect::Otc].into(),
+        dialects: Config::default_local().unwrap().dialects,
+        lifetimes: BTreeMap::new(),
+        outstanding: 0,
         tokens: Tokens {
             ttl: Duration::from_secs(600),
             max_ttl: Duration::from_secs(3600),
@@ -50,6 +56,7 @@ pub(super) fn settings() -> Settings {
             huawei_clouddc_vnc: "{public_url}/vnc/{zone}.{region}/vnc_auto.html?token={token}".into(),
             huawei_ecs_vnc: "{public_url}/vnc_auto.html?token={token}&lang=EN&tLength=70".into(),
             openstack_spice: None,
+            openstack_spice_direct: None,
             openstack_mks: None,
         },
         public: Public::new(&proxy("http://127.0.0.1:6080")),
@@ -71,6 +78,8 @@ pub(super) fn target(id: &str, project: &str) -> Target {
         region: "region-01".into(),
         vnc: Some(Endpoint::Tcp(Host::Ip([127, 0, 0, 1].into()), 5901)),
         serial: Some(Endpoint::Tcp(Host::Name("host.example.org".into()), 4444)),
+        spice: None,
+        mks: None,
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Deny,
         vnc_security: vec![VncSecurity::None],
@@ -91,6 +100,11 @@ fn targets() -> Vec<Target> {
         Target { state: State::Stopped, kind: Kind::Baremetal, ..own("stopped-bm") },
         Target { vnc: None, ..own("no-vnc") },
         Target { serial: Some(Endpoint::Unix("/run/serial.sock".into())), vnc: None, ..own("unix") },
+        Target {
+            spice: Some(Endpoint::Tcp(Host::Ip([127, 0, 0, 1].into()), 5930)),
+            mks: Some(Endpoint::Unix("/run/mks.sock".into())),
+            ..own("many")
+        },
         Target { state: State::Building, vnc: None, serial: None, ..own("building-bare") },
     ]
 }
@@ -105,10 +119,29 @@ fn credentials() -> Vec<FixedToken> {
     };
     vec![
         token("member", PROJECT, "member"),
+        token("colleague", PROJECT, "member"),
         token("reader", PROJECT, "reader"),
         token("admin", PROJECT, "admin"),
         token("stranger", OTHER, "member"),
     ]
+}
+
+/// Sessions without a proxy: what was opened with which token.
+#[derive(Default)]
+pub(super) struct Sessions(pub(super) Mutex<Vec<(TokenKey, Arc<Grant>)>>);
+
+impl Live for Sessions {
+    fn holder(&self, key: &TokenKey) -> Option<Arc<Grant>> {
+        let open = self.0.lock().unwrap();
+        open.iter().find(|(known, _)| known == key).map(|(_, grant)| grant.clone())
+    }
+
+    fn end(&self, which: &Revoke) -> usize {
+        let mut open = self.0.lock().unwrap();
+        let before = open.len();
+        open.retain(|(key, grant)| !which.names(key, grant));
+        before - open.len()
+    }
 }
 
 /// An API of the usual servers and callers.
@@ -117,6 +150,7 @@ pub(super) struct Fixture {
     pub(super) clock: Clock,
     pub(super) inventory: Arc<Inventory>,
     pub(super) store: Arc<MemoryStore>,
+    pub(super) sessions: Arc<Sessions>,
 }
 
 impl Fixture {
@@ -128,14 +162,18 @@ impl Fixture {
         let clock = Clock::manual();
         let store = Arc::new(MemoryStore::new(clock.clone(), settings.tokens.capacity));
         let inventory = Arc::new(Inventory::new(targets()));
+        let sessions = Arc::<Sessions>::default();
         let core = Core {
             settings,
             inventory: inventory.clone(),
             store: store.clone(),
             fingerprinter: Fingerprinter::random().unwrap(),
-            authenticator: Authenticator::with_tokens(credentials()),
+            authenticator: Authenticator::with_tokens(credentials()).unwrap(),
+            pace: Pace::new(0),
+            clock: clock.clone(),
+            revoker: Revoker::new(store.clone(), sessions.clone()),
         };
-        Self { api: Api { core }, clock, inventory, store }
+        Self { api: Api::over(core), clock, inventory, store, sessions }
     }
 
     pub(super) fn call(&self, call: &Ask<'_>) -> Reply {
@@ -199,5 +237,25 @@ impl Reply {
             self.body.get("remote_console").or_else(|| self.body.get("console")).expect("a console");
         let url = console["url"].as_str().unwrap();
         Token::parse(&url[url.len() - 36..]).unwrap()
+    }
+}
+
+/// A body that never ends, or ends in the middle.
+pub(super) struct Unfinished {
+    pub(super) broken: bool,
+}
+
+impl Body for Unfinished {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        match self.broken {
+            true => Poll::Ready(Some(Err(std::io::Error::other("reset")))),
+            false => Poll::Pending,
+        }
     }
 }

@@ -1,16 +1,41 @@
 //! Who asks, and what they may: callers from credentials, policy over callers.
 //!
-//! A source of credentials is a file beside `api_token.rs` and a field of [`Authenticator`], asked in turn.
+//! ```text
+//! head -> one credential -> X-Auth-Token   fixed tokens, then Keystone      -> caller
+//!                        -> Basic          users with bcrypt hashes         -> caller
+//!                        -> SDK-HMAC-...   access keys -> body -> signature -> caller
+//! ```
+//!
+//! A source of credentials is a file beside `api_token.rs` and a field of [`Authenticator`]. A request carries one
+//! credential: two could mean different callers to us and to a gateway before us.
 
-use hyper::HeaderMap;
+use std::sync::Arc;
 
-use crate::config::{Config, FixedToken};
+use hyper::header::{AUTHORIZATION, HeaderName};
+use hyper::{HeaderMap, Method};
+
+use crate::clock::Clock;
+use crate::config::{Auth, Config, FixedToken, Role};
 use crate::ids::{ProjectId, UserId};
 
 mod api_token;
+mod basic;
+mod error;
+mod keystone;
 pub mod policy;
+mod signature;
+
+pub use error::{AuthError, AuthSetupError};
+pub use signature::Signed;
 
 use api_token::FixedTokens;
+use basic::BasicUsers;
+use keystone::Keystone;
+use policy::{Granted, Policy};
+use signature::AccessKeys;
+
+/// The header OpenStack and Huawei clients send a token in.
+const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// Somebody whose credential was good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,46 +46,110 @@ pub struct Caller {
     pub project: ProjectId,
     /// Roles on that project.
     pub roles: Vec<String>,
+    /// What the roles permit.
+    granted: Granted,
 }
 
-impl Caller {
-    /// Whether the caller has the role; role names are compared without regard to case, as Keystone does.
-    pub fn has_role(&self, role: &str) -> bool {
-        self.roles.iter().any(|held| held.eq_ignore_ascii_case(role))
-    }
+/// What of a request may name its caller; all but the body.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    /// `GET`, `POST`, ...
+    pub method: &'a Method,
+    /// The path as it was sent, still encoded.
+    pub path: &'a str,
+    /// What follows the question mark, still encoded; empty if nothing does.
+    pub query: &'a str,
+    /// All headers.
+    pub headers: &'a HeaderMap,
 }
 
-/// Why nobody is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AuthError {
-    /// No credential, or none that is good; which of them is not said.
-    #[error("no valid credential")]
-    Unauthenticated,
+/// What a request's head tells of its caller.
+#[derive(Debug)]
+pub enum Identified {
+    /// Everything.
+    Caller(Caller),
+    /// A known key signed it, so it says; the signature covers the body.
+    Signed(Signed),
 }
 
 /// Turns a request's credential into a [`Caller`].
 #[derive(Debug)]
 pub struct Authenticator {
     fixed: FixedTokens,
+    keystone: Option<Keystone>,
+    access_keys: AccessKeys,
+    basic: BasicUsers,
+    /// What a refused client is told to do, if not by the issuer's own URL.
+    keystone_url: Option<String>,
 }
 
 impl Authenticator {
-    /// All sources of credentials that the configuration names.
-    pub fn new(config: &Config) -> Self {
-        Self::with_tokens(config.auth_tokens.clone())
-    }
-
-    /// Fixed tokens only.
-    pub fn with_tokens(tokens: Vec<FixedToken>) -> Self {
-        Self { fixed: FixedTokens::new(tokens) }
-    }
-
-    /// The caller these headers speak for.
+    /// All sources of credentials that the configuration names; dates and ages are `clock`'s.
     ///
     /// # Errors
-    /// If there is no credential or it is not good.
-    #[expect(clippy::unused_async, reason = "sources across a network will await; callers need not change")]
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
-        self.fixed.authenticate(headers)
+    /// If one of them cannot work.
+    pub fn new(config: &Config, clock: &Clock) -> Result<Self, AuthSetupError> {
+        Self::of(&config.auth, clock)
+    }
+
+    fn of(auth: &Auth, clock: &Clock) -> Result<Self, AuthSetupError> {
+        let policy = Arc::new(Policy::new(auth.roles.clone()));
+        let keystone = auth.keystone.as_ref();
+        let keystone_url = keystone.map(|settings| settings.url.trim_end_matches("/v3").to_owned());
+        let keystone = keystone.map(|settings| Keystone::new(settings, Arc::clone(&policy), clock.clone()));
+        Ok(Self {
+            fixed: FixedTokens::new(auth.tokens.clone(), &policy),
+            keystone: keystone.transpose()?,
+            access_keys: AccessKeys::new(auth.access_keys.clone(), &policy, clock.clone()),
+            basic: BasicUsers::new(auth.basic.clone(), &policy, clock.clone())?,
+            keystone_url,
+        })
+    }
+
+    /// Fixed tokens only, with the default roles.
+    ///
+    /// # Errors
+    /// If the operating system gives no random bytes.
+    pub fn with_tokens(tokens: Vec<FixedToken>) -> Result<Self, AuthSetupError> {
+        let auth = Auth { tokens, roles: Role::defaults(), ..Auth::default() };
+        Self::of(&auth, &Clock::system())
+    }
+
+    /// The caller this head speaks for, or a signature that the body has to bear out.
+    ///
+    /// # Errors
+    /// As [`AuthError`] says; a caller is known or refused, never assumed.
+    pub async fn authenticate(&self, head: &Head<'_>) -> Result<Identified, AuthError> {
+        match (single(head.headers, &TOKEN)?, single(head.headers, &AUTHORIZATION)?) {
+            (Some(token), None) => match (self.fixed.find(token), &self.keystone) {
+                (Err(_), Some(keystone)) => keystone.find(token).await.map(Identified::Caller),
+                (found, _) => found.map(Identified::Caller),
+            },
+            (None, Some(basic)) if basic::is_basic(basic) => {
+                self.basic.find(basic).await.map(Identified::Caller)
+            }
+            (None, Some(signed)) => self.access_keys.check(signed, head).map(Identified::Signed),
+            (None, None) | (Some(_), Some(_)) => Err(AuthError::Unauthenticated),
+        }
+    }
+
+    /// The value of `WWW-Authenticate` beside a 401: where tokens come from (`own_url` says so where no Keystone is
+    /// configured, for clients want some), and HTTP Basic if there are users of it.
+    pub fn challenge(&self, own_url: &str) -> String {
+        let uri = self.keystone_url.as_deref().unwrap_or(own_url);
+        let mut challenge = format!("Keystone uri=\"{uri}\"");
+        if !self.basic.is_empty() {
+            challenge += ", Basic realm=\"consolegate\"";
+        }
+        challenge
+    }
+}
+
+/// The header's value; two of a kind are no credential.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, AuthError> {
+    let mut sent = headers.get_all(name).iter();
+    match (sent.next(), sent.next()) {
+        (value, None) => Ok(value.map(|value| value.as_bytes())),
+        (_, Some(_)) => Err(AuthError::Unauthenticated),
     }
 }

@@ -49,7 +49,8 @@ pub(super) struct Issue {
     file: ConfigFile,
 }
 
-fn protocol(text: &str) -> Result<Protocol, String> {
+/// A protocol that has consoles here.
+pub(super) fn protocol(text: &str) -> Result<Protocol, String> {
     match text {
         "vnc" => Ok(Protocol::Vnc),
         "serial" => Ok(Protocol::Serial),
@@ -58,26 +59,17 @@ fn protocol(text: &str) -> Result<Protocol, String> {
 }
 
 pub(super) async fn run(arguments: Issue) -> anyhow::Result<ExitCode> {
-    let token = ["CONSOLEGATE_TOKEN", "OS_TOKEN"].into_iter().find_map(|name| std::env::var(name).ok());
-    let token = token.context("no credential: put an X-Auth-Token into CONSOLEGATE_TOKEN")?;
     let base = match &arguments.api {
-        Some(url) => url.trim_end_matches('/').to_owned(),
+        Some(url) => url.clone(),
         None => issuer_of(&arguments)?,
     };
-    let issuer = Issuer { client: client(arguments.ca.as_deref())?, base, token };
+    let issuer = Issuer::new(&base, arguments.ca.as_deref())?;
     let id = issuer.server_id(&arguments.server).await?;
-    let kind = match arguments.protocol {
-        Protocol::Serial => "serial",
-        _ => "novnc",
-    };
-    let body = serde_json::json!({"remote_console": {"protocol": arguments.protocol.as_str(), "type": kind}});
-    let answer = issuer.call(Method::POST, &format!("/servers/{id}/remote-consoles"), Some(&body)).await?;
-    let url = answer.pointer("/remote_console/url").and_then(|url| url.as_str());
-    let url = url.context("the issuer answered without a URL")?;
+    let console = issuer.console(&id, arguments.protocol).await?;
     if arguments.json {
-        print::line(&answer);
+        print::line(&console.answer);
     } else {
-        print::line(url);
+        print::line(console.url());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -96,30 +88,71 @@ fn client(ca: Option<&std::path::Path>) -> anyhow::Result<HttpsClient> {
     let builder = HttpsConnectorBuilder::new();
     let connector = match ca {
         None => builder.with_provider_and_native_roots(provider)?,
-        Some(file) => {
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in CertificateDer::pem_file_iter(file)? {
-                roots.add(certificate.with_context(|| format!("{}: not a certificate", file.display()))?)?;
-            }
-            let config = rustls::ClientConfig::builder_with_provider(provider.into())
-                .with_safe_default_protocol_versions()?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            builder.with_tls_config(config)
-        }
+        Some(file) => builder.with_tls_config(trusting(file)?),
     };
     Ok(Client::builder(TokioExecutor::new()).build(connector.https_or_http().enable_http1().build()))
 }
 
-struct Issuer {
+/// A client that trusts the authority in `file` and no other.
+pub(super) fn trusting(file: &std::path::Path) -> anyhow::Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file)? {
+        roots.add(certificate.with_context(|| format!("{}: not a certificate", file.display()))?)?;
+    }
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    Ok(rustls::ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// An issuer and our credential there.
+pub(super) struct Issuer {
     client: HttpsClient,
     base: String,
     token: String,
 }
 
+/// The issuer's answer; the URL in it is a bearer secret.
+pub(super) struct Console {
+    answer: serde_json::Value,
+}
+
+impl Console {
+    pub(super) fn url(&self) -> &str {
+        self.answer.pointer("/remote_console/url").and_then(|url| url.as_str()).unwrap_or_default()
+    }
+}
+
 impl Issuer {
+    /// The issuer at `base`, with the credential in the environment.
+    pub(super) fn new(base: &str, ca: Option<&std::path::Path>) -> anyhow::Result<Self> {
+        let token = ["CONSOLEGATE_TOKEN", "OS_TOKEN"].into_iter().find_map(|name| std::env::var(name).ok());
+        let token = token.context("no credential: put an X-Auth-Token into CONSOLEGATE_TOKEN")?;
+        Ok(Self { client: client(ca)?, base: base.trim_end_matches('/').to_owned(), token })
+    }
+
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Asks for a console of the server with this id.
+    pub(super) async fn console(&self, id: &str, protocol: Protocol) -> anyhow::Result<Console> {
+        let kind = match protocol {
+            Protocol::Serial => "serial",
+            _ => "novnc",
+        };
+        let body = serde_json::json!({"remote_console": {"protocol": protocol.as_str(), "type": kind}});
+        let answer = self.call(Method::POST, &format!("/servers/{id}/remote-consoles"), Some(&body)).await?;
+        let console = Console { answer };
+        if console.url().is_empty() {
+            bail!("the issuer answered without a URL");
+        }
+        Ok(console)
+    }
+
     /// The server's id: the argument itself, or that of the one server of this name.
-    async fn server_id(&self, server: &str) -> anyhow::Result<String> {
+    pub(super) async fn server_id(&self, server: &str) -> anyhow::Result<String> {
         let encoded = percent_encoding::utf8_percent_encode(server, percent_encoding::NON_ALPHANUMERIC);
         let answer = self.call(Method::GET, &format!("/servers?name=^{encoded}$"), None).await?;
         let found: Vec<&str> = answer["servers"]

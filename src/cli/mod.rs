@@ -1,4 +1,4 @@
-//! The commands: `serve`, `demo`, `issue`, `check`, `certs`. What users type, and what they are told.
+//! The commands: `serve`, `demo`, `issue`, `check`, `certs`, `load`. What users type, and what they are told.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ mod certs;
 mod check;
 pub mod demo;
 mod issue;
+mod load;
 mod print;
 mod serve;
 
@@ -51,6 +52,8 @@ enum Command {
     Demo(demo::run::DemoArguments),
     /// Ask a running issuer for a console URL.
     Issue(issue::Issue),
+    /// Measure a proxy: throughput, latency, set-ups, memory, correctness.
+    Load(load::Load),
     /// Check a configuration file and say everything that is wrong with it.
     Check(check::Check),
     /// Make a development CA and server certificate, for loopback only.
@@ -91,6 +94,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(arguments) => block_on(serve::run(arguments)),
         Command::Demo(arguments) => block_on(demo::run::run(arguments)),
         Command::Issue(arguments) => block_on(issue::run(arguments)),
+        Command::Load(arguments) => block_on(load::run(arguments)),
         Command::Check(arguments) => check::run(&arguments),
         Command::Certs(arguments) => certs::run(&arguments),
         Command::Completions { shell } => {

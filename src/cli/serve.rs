@@ -77,13 +77,23 @@ fn notify(state: &[sd_notify::NotifyState<'_>]) {
 /// Credentials that were made because none were written are shown once, here.
 fn introduce(server: &Server) {
     let config = server.config();
-    let Some(token) = &config.generated.token else { return };
     let addresses = server.addresses();
-    let project = config.auth_tokens.first().map_or("", |token| token.project.as_str());
-    print::note(format_args!(
-        "No [[auth.token]] is configured, so one was made for this run:\n\n  X-Auth-Token: {}\n  project:      \
-         {project}\n  issuer:       http://{}/v2.1\n",
-        token.expose_secret(),
-        addresses.api,
-    ));
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    if let Some(token) = &config.generated.token {
+        let project = config.auth.tokens.first().map_or("", |token| token.project.as_str());
+        print::note(format_args!(
+            "No [[auth.token]] is configured, so one was made for this run:\n\n  X-Auth-Token: {}\n  project:      \
+             {project}\n  issuer:       {scheme}://{}/v2.1\n",
+            token.expose_secret(),
+            addresses.api,
+        ));
+    }
+    if let Some(token) = &config.generated.admin_token {
+        print::note(format_args!(
+            "No [admin] token is configured, so one was made for this run:\n\n  Authorization: Bearer {}\n  admin:         \
+             {scheme}://{}/v1/targets\n",
+            token.expose_secret(),
+            addresses.admin,
+        ));
+    }
 }

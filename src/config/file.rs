@@ -1,21 +1,18 @@
 //! The settings as users write them: each read, checked and given its default, in the order of the example.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
 
 use super::secret::{self, Written};
 use super::section::{Fault, Section};
 use super::target_file::Targets;
 use super::{
-    Admin, Config, ConfigError, Dialect, FixedToken, GeneratedCredentials, Limits, Listen, Problem, Proxy,
-    Secret, Tls, TokenFormat, Tokens, Urls, certificate, document, target_file, units,
+    Admin, Config, ConfigError, GeneratedCredentials, Limits, Listen, Problem, Proxy, Tls, TokenFormat,
+    Tokens, auth_file, certificate, dialects, document, target_file, units,
 };
 
 /// Largest count any limit takes; beyond it, it is a slip.
@@ -38,30 +35,32 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
 
     let mut generated = GeneratedCredentials::default();
     let admin = admin(root.section("admin"), &listen, &mut generated);
-    let dialects = api(root.section("api"));
-    let proxy = proxy(root.section("proxy"), &listen, encrypted);
     let tokens = tokens(root.section("tokens"));
+    let (dialects, lifetimes) = dialects::api(root.section("api"), &tokens);
+    let proxy = proxy(root.section("proxy"), &listen, encrypted);
     let limits = limits(root.section("limits"));
-    let urls = urls(root.section("urls"));
+    let urls = dialects::urls(root.section("urls"));
 
     let mut targets = Targets::default();
     targets.read(root);
-    let inventory_file = inventory(root.section("inventory"), &mut targets, elsewhere);
+    let (inventory_file, inventory_database) = inventory(root.section("inventory"), &mut targets, elsewhere);
     let targets = targets.list;
     let project = targets.first().map_or("local", |target| target.project.as_str());
-    let auth_tokens = auth(root.section("auth"), &listen, project, &mut generated);
+    let auth = auth_file::auth(root.section("auth"), &listen, project, &mut generated);
 
     Config {
         listen,
         tls,
         admin,
         dialects,
+        lifetimes,
         proxy,
         tokens,
         limits,
         urls,
-        auth_tokens,
+        auth,
         inventory_file,
+        inventory_database,
         targets,
         generated,
         source: None,
@@ -150,7 +149,7 @@ fn admin(section: Section<'_>, listen: &Listen, generated: &mut GeneratedCredent
         Written::Given(token) => Some(token),
         Written::Faulty => None,
         Written::Absent if listen.admin.ip().is_loopback() => {
-            generated.admin_token = generate(&section);
+            generated.admin_token = secret::generate(&section);
             generated.admin_token.clone()
         }
         Written::Absent => {
@@ -161,27 +160,6 @@ fn admin(section: Section<'_>, listen: &Listen, generated: &mut GeneratedCredent
     };
     section.finish();
     Admin { token }
-}
-
-fn generate(section: &Section<'_>) -> Option<Secret> {
-    secret::random()
-        .map_err(|error| section.problem("token", format!("the system gives no random bytes: {error}")))
-        .ok()
-}
-
-fn api(section: Section<'_>) -> BTreeSet<Dialect> {
-    let dialects = section.texts("dialects", |text| match text {
-        "openstack" => Ok(Dialect::Openstack),
-        "otc" | "huawei-bms" | "huawei-clouddc" | "huawei-ecs" | "native" => {
-            Err(Fault::Later(format!("the dialect {text}")))
-        }
-        _ => Err(Fault::expected("\"openstack\"")),
-    });
-    if section.clean() && dialects.as_ref().is_some_and(Vec::is_empty) {
-        section.problem("dialects", "expected at least one dialect, \"openstack\", found an empty list");
-    }
-    section.finish();
-    dialects.map_or_else(|| BTreeSet::from([Dialect::Openstack]), |list| list.into_iter().collect())
 }
 
 fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
@@ -262,9 +240,9 @@ fn limits(section: Section<'_>) -> Limits {
         sessions_per_project: limit("sessions_per_project", 0),
         sessions_per_source: limit("sessions_per_source", 0),
         unauthenticated: limit("unauthenticated", 10_000),
+        issue_per_second: u32::try_from(limit("issue_per_second", 20)).unwrap_or(u32::MAX),
+        outstanding_per_target: limit("outstanding_per_target", 20),
     };
-    section.later("issue_per_second");
-    section.later("outstanding_per_target");
     section.finish();
     limits
 }
@@ -274,32 +252,13 @@ fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn urls(section: Section<'_>) -> Urls {
-    let template =
-        |key, default: &str| section.text(key, units::template).unwrap_or_else(|| default.to_owned());
-    let urls = Urls {
-        openstack_novnc: template("openstack_novnc", "{public_url}/vnc_lite.html?path=%3Ftoken%3D{token}"),
-        openstack_serial: template("openstack_serial", "{public_ws_url}/?token={token}"),
-        otc_serial: template("otc_serial", "{public_url}/?token={token}"),
-        huawei_bms_serial: "{public_url}/serial/{zone}.{region}/?token={token}".to_owned(),
-        huawei_clouddc_vnc: "{public_url}/vnc/{zone}.{region}/vnc_auto.html?token={token}&compression=9\
-                             &quality=0&resize=scale"
-            .to_owned(),
-        huawei_ecs_vnc: "{public_url}/vnc_auto.html?token={token}&lang=EN&tLength=70".to_owned(),
-        openstack_spice: None,
-        openstack_mks: None,
-    };
-    for key in
-        ["huawei_bms_serial", "huawei_clouddc_vnc", "huawei_ecs_vnc", "openstack_spice", "openstack_mks"]
-    {
-        section.later(key);
-    }
-    section.finish();
-    urls
-}
-
-fn inventory(section: Section<'_>, targets: &mut Targets, elsewhere: &mut Vec<Problem>) -> Option<PathBuf> {
+fn inventory(
+    section: Section<'_>,
+    targets: &mut Targets,
+    elsewhere: &mut Vec<Problem>,
+) -> (Option<PathBuf>, Option<PathBuf>) {
     let file = section.path("file");
+    let database = section.path("database");
     if let Some(path) = &file {
         match target_list(path, targets) {
             Ok(()) => {}
@@ -312,84 +271,11 @@ fn inventory(section: Section<'_>, targets: &mut Targets, elsewhere: &mut Vec<Pr
         }
     }
     section.finish();
-    file
+    (file, database)
 }
 
 /// Reads an inventory's own file, which holds `[[target]]` and nothing else, on top of `targets`.
 pub(super) fn target_list(path: &Path, targets: &mut target_file::Targets) -> Result<(), ConfigError> {
     let text = document::read(path)?;
     document::parse(path, &text, |_| None, |root, _| targets.read(root))
-}
-
-fn auth(
-    section: Section<'_>,
-    listen: &Listen,
-    project: &str,
-    generated: &mut GeneratedCredentials,
-) -> Vec<FixedToken> {
-    section.later("keystone");
-    section.later("access_key");
-    let mut tokens: Vec<FixedToken> = Vec::new();
-    let written = section.sections("token");
-    let none = written.is_empty();
-    for section in written {
-        if let Some(token) = fixed_token(&section) {
-            if tokens.iter().any(|other| other.sha256 == token.sha256) {
-                section.problem("token", "is the same as another [[auth.token]]; each needs its own");
-            }
-            tokens.push(token);
-        }
-        section.finish();
-    }
-    if none && section.clean() {
-        if listen.api.ip().is_loopback() {
-            generated.token = generate(&section);
-            tokens.extend(generated.token.as_ref().map(|token| FixedToken {
-                sha256: Sha256::digest(token.expose_secret().as_bytes()).into(),
-                user: "local".into(),
-                project: project.into(),
-                roles: vec!["member".to_owned()],
-            }));
-        } else {
-            let message = format!("is required, for api listens on {}; add [[auth.token]]", listen.api);
-            section.problem("token", message);
-        }
-    }
-    section.finish();
-    tokens
-}
-
-fn fixed_token(section: &Section<'_>) -> Option<FixedToken> {
-    let digest = section.text("token_sha256", sha256);
-    let token = secret::secret(section, &secret::TOKEN);
-    let user = section.required("user", units::name);
-    let project = section.required("project", units::id);
-    let roles = section.texts("roles", units::word).unwrap_or_else(|| vec!["member".to_owned()]);
-    let sha256 = match (digest, token) {
-        (Some(digest), Written::Absent) => Some(digest),
-        (None, Written::Given(token)) => Some(Sha256::digest(token.expose_secret().as_bytes()).into()),
-        (None, Written::Absent) => {
-            let message = "is required here; add one of token_sha256, token_file, token_env, token";
-            section.problem("token", message);
-            None
-        }
-        (Some(_), Written::Given(_)) => {
-            section.problem("token_sha256", "is given beside the token itself; keep one");
-            None
-        }
-        (_, Written::Faulty) => None,
-    };
-    Some(FixedToken { sha256: sha256?, user: user?.into(), project: project?.into(), roles })
-}
-
-fn sha256(text: &str) -> Result<[u8; 32], Fault> {
-    let form = || Fault::expected("64 hexadecimal digits (printf %s TOKEN | sha256sum)");
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(form());
-    }
-    let mut digest = [0; 32];
-    for (at, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| form())?;
-    }
-    Ok(digest)
 }

@@ -2,12 +2,15 @@
 //!
 //! `section.rs` reads tables and notes every mistake with its line; `units.rs` has the small languages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod auth;
+mod auth_file;
 mod certificate;
+mod dialects;
 mod document;
 mod error;
 mod file;
@@ -15,16 +18,19 @@ mod secret;
 mod section;
 mod target;
 mod target_file;
+mod target_json;
 mod units;
 pub mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub use auth::{AccessKey, Auth, BasicUser, FixedToken, Keystone, Permission, Role};
 pub use certificate::{DEVELOPMENT_ORGANIZATION, is_development};
 pub use error::{ConfigError, Problem};
 pub use secret::{PrivateFileError, read_private};
-pub use target::{Admin, Endpoint, FixedToken, Host, Kind, Os, State, Target, Viewers, VncSecurity};
+pub use target::{Admin, Endpoint, Host, Kind, Os, State, Target, Viewers, VncSecurity};
+pub use target_json::{target_from_json, target_to_json};
 
 /// A string that is never shown: `Debug` is redacted, memory is cleared on drop.
 pub type Secret = secrecy::SecretString;
@@ -40,6 +46,8 @@ pub struct Config {
     pub admin: Admin,
     /// Which dialects the issuer answers.
     pub dialects: BTreeSet<Dialect>,
+    /// Lifetime of an unspent token, by the dialect it was asked in.
+    pub lifetimes: BTreeMap<Dialect, Duration>,
     /// The proxy's behaviour.
     pub proxy: Proxy,
     /// Token lifetimes and store.
@@ -48,10 +56,12 @@ pub struct Config {
     pub limits: Limits,
     /// URL templates.
     pub urls: Urls,
-    /// Fixed credentials.
-    pub auth_tokens: Vec<FixedToken>,
+    /// Who may call the API.
+    pub auth: Auth,
     /// A file with more targets, reloaded on change.
     pub inventory_file: Option<PathBuf>,
+    /// A database of more targets, which the admin API writes.
+    pub inventory_database: Option<PathBuf>,
     /// Targets from the configuration file and from `inventory_file`; ids are unique.
     pub targets: Vec<Target>,
     /// Credentials that were made because none were written: to be printed once.
@@ -65,7 +75,7 @@ pub struct Config {
 /// Credentials made at start, for loopback listeners without any of their own.
 #[derive(Clone, Debug, Default)]
 pub struct GeneratedCredentials {
-    /// The `X-Auth-Token` of the only entry of `auth_tokens`.
+    /// The `X-Auth-Token` of the only entry of `auth.tokens`.
     pub token: Option<Secret>,
     /// The admin listener's bearer token, `admin.token`.
     pub admin_token: Option<Secret>,
@@ -180,6 +190,20 @@ pub enum Dialect {
     Native,
 }
 
+impl Dialect {
+    /// Its name in the configuration and in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Openstack => "openstack",
+            Self::Otc => "otc",
+            Self::HuaweiBms => "huawei-bms",
+            Self::HuaweiClouddc => "huawei-clouddc",
+            Self::HuaweiEcs => "huawei-ecs",
+            Self::Native => "native",
+        }
+    }
+}
+
 /// The proxy's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
@@ -260,6 +284,10 @@ pub struct Limits {
     pub sessions_per_source: usize,
     /// Connections that have not opened a session.
     pub unauthenticated: usize,
+    /// URLs issued a second, per caller and project, in bursts of up to three times that.
+    pub issue_per_second: u32,
+    /// Unspent tokens of one target.
+    pub outstanding_per_target: usize,
 }
 
 /// URL templates, checked: only known placeholders, `{token}` present. `None`: not offered.
@@ -279,6 +307,8 @@ pub struct Urls {
     pub huawei_ecs_vnc: String,
     /// OpenStack spice/spice-html5; no default.
     pub openstack_spice: Option<String>,
+    /// OpenStack spice/spice-direct, for a proxy of the native protocol; no default.
+    pub openstack_spice_direct: Option<String>,
     /// OpenStack mks/webmks; no default.
     pub openstack_mks: Option<String>,
 }

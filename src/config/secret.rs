@@ -69,6 +69,21 @@ pub(super) struct Names {
 /// `token`, `token_file`, `token_env`.
 pub(super) const TOKEN: Names = Names { plain: "token", file: "token_file", env: "token_env" };
 
+/// `password`, `password_file`, `password_env`.
+pub(super) const PASSWORD: Names = Names { plain: "password", file: "password_file", env: "password_env" };
+
+/// `secret_key`, `secret_key_file`, `secret_key_env`.
+pub(super) const SECRET_KEY: Names =
+    Names { plain: "secret_key", file: "secret_key_file", env: "secret_key_env" };
+
+/// `security_token`, `security_token_file`, `security_token_env`.
+pub(super) const SECURITY_TOKEN: Names =
+    Names { plain: "security_token", file: "security_token_file", env: "security_token_env" };
+
+/// `password_bcrypt`, `password_bcrypt_file`, `password_bcrypt_env`.
+pub(super) const PASSWORD_BCRYPT: Names =
+    Names { plain: "password_bcrypt", file: "password_bcrypt_file", env: "password_bcrypt_env" };
+
 /// How a secret was written.
 pub(super) enum Written {
     /// Nowhere.
@@ -149,6 +164,26 @@ fn usable(section: &Section<'_>, key: &'static str, text: &str) -> bool {
         section.problem(key, message);
     }
     fine
+}
+
+/// [`random`] for the section's `token`; a failure is noted there.
+pub(super) fn generate(section: &Section<'_>) -> Option<Secret> {
+    random()
+        .map_err(|error| section.problem("token", format!("the system gives no random bytes: {error}")))
+        .ok()
+}
+
+/// Like [`secret`]; absence is a mistake.
+pub(super) fn required(section: &Section<'_>, names: &Names) -> Option<Secret> {
+    match secret(section, names) {
+        Written::Given(secret) => Some(secret),
+        Written::Faulty => None,
+        Written::Absent => {
+            let Names { plain, file, env } = names;
+            section.problem(plain, format!("is required here; add one of {file}, {env}, {plain}"));
+            None
+        }
+    }
 }
 
 /// A secret nobody chose: 256 bits from the operating system, as 64 hexadecimal digits.

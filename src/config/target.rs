@@ -30,6 +30,10 @@ pub struct Target {
     pub vnc: Option<Endpoint>,
     /// Where the serial console is.
     pub serial: Option<Endpoint>,
+    /// Where the SPICE server is.
+    pub spice: Option<Endpoint>,
+    /// Where the MKS (VMware) console is.
+    pub mks: Option<Endpoint>,
     /// What a second VNC viewer does.
     pub vnc_viewers: Viewers,
     /// What a second serial viewer does.
@@ -44,7 +48,8 @@ impl Target {
         match protocol {
             Protocol::Vnc => self.vnc.as_ref(),
             Protocol::Serial => self.serial.as_ref(),
-            Protocol::Spice | Protocol::Mks => None,
+            Protocol::Spice => self.spice.as_ref(),
+            Protocol::Mks => self.mks.as_ref(),
         }
     }
 
@@ -146,31 +151,6 @@ impl std::fmt::Display for Endpoint {
             Self::Tcp(Host::Ip(ip), port) => write!(f, "tcp://{ip}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
-    }
-}
-
-/// Who is allowed to use a fixed `X-Auth-Token`, and as whom.
-#[derive(Clone)]
-pub struct FixedToken {
-    /// SHA-256 of the token; the token itself is not kept.
-    pub sha256: [u8; 32],
-    /// The user it stands for.
-    pub user: crate::ids::UserId,
-    /// The project it is scoped to.
-    pub project: ProjectId,
-    /// Roles on that project, e.g. `member`, `reader`, `admin`.
-    pub roles: Vec<String>,
-}
-
-// A short token can be found from its digest, so the digest is not shown either.
-impl std::fmt::Debug for FixedToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { user, project, roles, sha256: _ } = self;
-        f.debug_struct("FixedToken")
-            .field("user", user)
-            .field("project", project)
-            .field("roles", roles)
-            .finish_non_exhaustive()
     }
 }
 

@@ -52,8 +52,14 @@ fn target(section: &Section<'_>) -> Option<Target> {
     let region = section.text("region", units::word).unwrap_or_else(|| "RegionOne".to_owned());
     let vnc = section.text("vnc", units::endpoint);
     let serial = section.text("serial", units::endpoint);
-    if vnc.is_some() && vnc == serial {
-        section.problem("serial", "is the same endpoint as vnc; a console speaks one protocol");
+    let spice = section.text("spice", units::endpoint);
+    let mks = section.text("mks", units::endpoint);
+    let consoles = [("vnc", &vnc), ("serial", &serial), ("spice", &spice), ("mks", &mks)];
+    for (at, (key, endpoint)) in consoles.iter().enumerate() {
+        let same = consoles[..at].iter().find(|(_, other)| endpoint.is_some() && other == endpoint);
+        if let Some((other, _)) = same {
+            section.problem(key, format!("is the same endpoint as {other}; a console speaks one protocol"));
+        }
     }
     let vnc_viewers = section.text("vnc_viewers", viewers).unwrap_or(Viewers::Share);
     let serial_viewers = section.text("serial_viewers", serial_viewers).unwrap_or(Viewers::Deny);
@@ -70,6 +76,8 @@ fn target(section: &Section<'_>) -> Option<Target> {
         region,
         vnc,
         serial,
+        spice,
+        mks,
         vnc_viewers,
         serial_viewers,
         vnc_security,

@@ -3,6 +3,7 @@
 //! Nothing is sent to the target before the claim, and there is no session without a confirm. Whatever goes
 //! wrong in between gives the token back.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::{Target, Viewers};
@@ -11,7 +12,7 @@ use crate::net::stream::TargetStream;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
 use crate::targets::connect;
-use crate::tokens::{Claim, Confirm, Grant, Nonce, Store, TokenKey};
+use crate::tokens::{Claim, Confirm, Grant, Nonce, Options, Store, TokenKey};
 
 use super::refusal::Refusal;
 use super::sessions::{Admission, Seat};
@@ -102,9 +103,10 @@ async fn reach(
     grant: &Arc<Grant>,
     key: TokenKey,
 ) -> Result<(Entered, Viewers), Refusal> {
+    check_options(grant, admission.source)?;
     let target = current_target(proxy, grant)?;
     let viewers = target.viewers(grant.protocol);
-    let seated = proxy.sessions.seat(admission, Arc::clone(grant), viewers);
+    let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
     let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
     let Some(endpoint) = target.endpoint(grant.protocol) else {
         return Err(Refusal::Changed(grant.protocol));
@@ -134,16 +136,30 @@ fn current_target(proxy: &Proxy, grant: &Grant) -> Result<Target, Refusal> {
     }
 }
 
+/// Whether this viewer may use the grant, and whether we can keep what it promises.
+fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
+    let Options { view_only, enforce_expiry: _, client_address } = grant.options;
+    if client_address.is_some_and(|address| address.to_canonical() != source) {
+        return Err(Refusal::Elsewhere(grant.protocol));
+    }
+    // The issuer gives out no such grant; one by another version must not open more than it says.
+    if view_only && grant.protocol != Protocol::Serial {
+        return Err(Refusal::Unenforced(grant.protocol));
+    }
+    Ok(())
+}
+
 /// Decides the session once, before the 101.
 async fn plan(proxy: &Proxy, grant: &Grant, key: TokenKey) -> Result<Plan, Refusal> {
     let settings = &proxy.settings;
     let mut longest = settings.max_session;
-    if proxy.enforce_expiry {
+    if proxy.enforce_expiry || grant.options.enforce_expiry {
         let remaining = proxy.store.peek(key).await?.ok_or(Refusal::Unknown)?.remaining;
         longest = Some(longest.map_or(remaining, |set| set.min(remaining)));
     }
     Ok(Plan {
         whole_characters: grant.protocol == Protocol::Serial,
+        view_only: grant.options.view_only,
         ping: settings.ping,
         idle: settings.idle_timeout,
         longest,

@@ -10,6 +10,7 @@ mod upgrade;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,16 +27,16 @@ use tracing::{Instrument, debug, info, info_span};
 use crate::config::{self, Config};
 use crate::ids::RequestId;
 use crate::limits::Cap;
-use crate::net::stream::ViewerStream;
+use crate::net::stream::{TargetStream, ViewerStream};
 use crate::net::workers::Load;
-use crate::relay::{Channel, End, Pump, run};
+use crate::relay::{Channel, End, Pump, Stop, run};
 use crate::targets::{DialPolicy, Inventory};
 use crate::tokens::{Fingerprinter, Store, Token};
 use crate::ws::{Offer, check_request};
 
 use gate::{Entered, enter};
 use refusal::Refusal;
-use sessions::Admission;
+use sessions::{Admission, Seat};
 use upgrade::Origin;
 
 pub use sessions::{Session, Sessions};
@@ -73,7 +74,15 @@ struct Attempt {
     serial_page: bool,
     token: Option<Token>,
     on_upgrade: OnUpgrade,
-    /// Held to the end of the session.
+    load: Arc<Load>,
+}
+
+/// A session that stands: what it holds until it ends.
+struct Live {
+    seat: Seat,
+    begun: Instant,
+    pump: Box<Pump<ViewerStream, TargetStream>>,
+    stop: Stop,
     _load: Arc<Load>,
 }
 
@@ -144,37 +153,42 @@ impl Proxy {
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
             token: upgrade::token(request.uri(), request.headers()),
             on_upgrade: hyper::upgrade::on(&mut request),
-            _load: Arc::clone(&connection.load),
+            load: Arc::clone(&connection.load),
         };
         let admitted = self.sessions.admit(source).map_err(|full| Refusal::Full(full, None));
         // From here on in a task of its own: hyper drops this future when the viewer hangs up, and a claim
         // must be settled all the same.
         let (answer, answered) = oneshot::channel();
         let span = info_span!("session", request = %id, %source);
-        tokio::spawn(Arc::clone(self).attend(attempt, admitted, answer).instrument(span));
+        // Boxed and gone before the relay begins: its state is large and must not weigh on the idle session.
+        let opening = Box::pin(Arc::clone(self).open(attempt, admitted, answer));
+        tokio::spawn(attend(opening).instrument(span));
         answered.await.unwrap_or_else(|_| upgrade::refused(http::StatusCode::INTERNAL_SERVER_ERROR))
     }
 
-    /// One viewer from admission to its end.
-    async fn attend(
+    /// One viewer from admission to a session that stands; `None` if it came to nothing.
+    async fn open(
         self: Arc<Self>,
         mut attempt: Attempt,
         admitted: Result<Admission, Refusal>,
         mut answer: oneshot::Sender<Response<Full<Bytes>>>,
-    ) {
-        // Boxed: the set-up's state is large and must not weigh on the idle session after it.
+    ) -> Option<Live> {
         let entered = match admitted {
-            Ok(admission) => Box::pin(self.enter(&mut attempt, admission, &mut answer)).await,
+            Ok(admission) => self.enter(&mut attempt, admission, &mut answer).await,
             Err(refusal) => Err(refusal),
         };
         match entered {
             Ok(entered) => {
                 if answer.send(upgrade::switching(&attempt.offer)).is_err() {
-                    return account(&entered.seat.session, Instant::now(), &End::ViewerGone);
+                    account(&entered.seat.session, Instant::now(), &End::ViewerGone);
+                    return None;
                 }
-                self.converse(attempt, entered).await;
+                greeted(attempt, entered).await
             }
-            Err(refusal) => Box::pin(self.refuse(attempt, refusal, answer)).await,
+            Err(refusal) => {
+                self.refuse(attempt, refusal, answer).await;
+                None
+            }
         }
     }
 
@@ -214,48 +228,56 @@ impl Proxy {
             refusal.show(Channel::new(stream, early, true), attempt.serial_page).await;
         }
     }
+}
 
-    /// The session itself.
-    async fn converse(&self, attempt: Attempt, mut entered: Entered) {
-        let begun = Instant::now();
-        let grant = Arc::clone(&entered.seat.session.grant);
-        info!(
-            session = %entered.seat.session.id, grant = %grant.id, target = %grant.target,
-            protocol = %grant.protocol, project = %grant.project, user = %grant.user, "opened"
-        );
-        let Some((stream, early)) = take_stream(attempt.on_upgrade).await else {
-            return account(&entered.seat.session, begun, &End::ViewerGone);
+/// A session from its opening to its end.
+async fn attend(opening: Pin<Box<impl Future<Output = Option<Live>>>>) {
+    let Some(Live { seat, begun, pump, stop, _load }) = opening.await else { return };
+    let end = run(pump, stop).await;
+    account(&seat.session, begun, &end);
+}
+
+/// Takes the connection over, and the viewer through the console's greeting.
+async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
+    let begun = Instant::now();
+    let grant = Arc::clone(&entered.seat.session.grant);
+    info!(
+        session = %entered.seat.session.id, grant = %grant.id, target = %grant.target,
+        protocol = %grant.protocol, project = %grant.project, user = %grant.user, "opened"
+    );
+    let Some((stream, early)) = take_stream(attempt.on_upgrade).await else {
+        account(&entered.seat.session, begun, &End::ViewerGone);
+        return None;
+    };
+    let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
+    if let Some(outcome) = entered.outcome.take() {
+        let early = std::mem::take(&mut entered.early);
+        let greeting = greet::viewer(&mut viewer, &mut entered.target, (outcome, early));
+        // A viewer who is asked for a password sits here for minutes; a drain or a successor does not wait. A
+        // greeting that is cut short is never taken up again.
+        let greeted = tokio::select! {
+            biased;
+            cause = entered.stop.asked() => Err(cause),
+            greeted = greeting => greeted,
         };
-        let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
-        if let Some(outcome) = entered.outcome.take() {
-            let early = std::mem::take(&mut entered.early);
-            let greeting = Box::pin(greet::viewer(&mut viewer, &mut entered.target, (outcome, early)));
-            // A viewer who is asked for a password sits here for minutes; a drain or a successor does not
-            // wait. A greeting that is cut short is never taken up again.
-            let greeted = tokio::select! {
-                biased;
-                cause = entered.stop.asked() => Err(cause),
-                greeted = greeting => greeted,
-            };
-            match greeted {
-                Ok(early) => entered.early = early,
-                Err(end) => {
-                    // The seat is kept to the last word, for a drain to wait for; the target is not.
-                    let Entered { seat, target, .. } = entered;
-                    drop(target);
-                    account(&seat.session, begun, &end);
-                    let (code, reason) = end.close();
-                    return Box::pin(viewer.close(code, &reason)).await;
-                }
+        match greeted {
+            Ok(early) => entered.early = early,
+            Err(end) => {
+                // The seat is kept to the last word, for a drain to wait for; the target is not.
+                let Entered { seat, target, .. } = entered;
+                drop(target);
+                account(&seat.session, begun, &end);
+                let (code, reason) = end.close();
+                viewer.close(code, &reason).await;
+                return None;
             }
         }
-        let (stream, early_viewer, decoder) = viewer.into_parts();
-        let Entered { seat, stop, target, early, plan, .. } = entered;
-        let counters = Arc::clone(&seat.session.counters);
-        let pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
-        let end = run(pump, stop).await;
-        account(&seat.session, begun, &end);
     }
+    let (stream, early_viewer, decoder) = viewer.into_parts();
+    let Entered { seat, stop, target, early, plan, .. } = entered;
+    let counters = Arc::clone(&seat.session.counters);
+    let pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
+    Some(Live { seat, begun, pump, stop, _load: attempt.load })
 }
 
 /// The connection, and what hyper had read beyond the request.

@@ -36,6 +36,12 @@ pub(super) enum Refusal {
     /// The server is gone, moved, or no longer the project's.
     #[error("target is not what the token was issued for")]
     Changed(Protocol),
+    /// The token was made for another address.
+    #[error("token is for another client address")]
+    Elsewhere(Protocol),
+    /// The grant has a restriction that this version cannot keep.
+    #[error("view-only is not possible for this protocol")]
+    Unenforced(Protocol),
     /// A limit is reached.
     #[error("limit reached: {0:?}")]
     Full(Full, Option<Protocol>),
@@ -64,6 +70,8 @@ impl Refusal {
             Self::Spent(_) => "token_spent",
             Self::Busy(_) => "token_busy",
             Self::Changed(_) => "target_changed",
+            Self::Elsewhere(_) => "client_address",
+            Self::Unenforced(_) => "view_only",
             Self::Full(Full::Process, _) => "limit_process",
             Self::Full(Full::Source, _) => "limit_source",
             Self::Full(Full::Target, _) => "limit_target",
@@ -80,6 +88,7 @@ impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Unknown | Self::Spent(_) | Self::Busy(_) | Self::Changed(_) => StatusCode::FORBIDDEN,
+            Self::Elsewhere(_) | Self::Unenforced(_) => StatusCode::FORBIDDEN,
             Self::Full(Full::Process, _) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => {
@@ -91,6 +100,7 @@ impl Refusal {
     fn code(&self) -> CloseCode {
         match self {
             Self::Unknown | Self::Spent(_) | Self::Changed(_) => CloseCode::Policy,
+            Self::Elsewhere(_) | Self::Unenforced(_) => CloseCode::Policy,
             Self::Busy(_) | Self::Full(..) | Self::Store(_) => CloseCode::TryLater,
             Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => {
                 CloseCode::Failed
@@ -104,6 +114,8 @@ impl Refusal {
             Self::Spent(protocol)
             | Self::Busy(protocol)
             | Self::Changed(protocol)
+            | Self::Elsewhere(protocol)
+            | Self::Unenforced(protocol)
             | Self::Unreached(_, protocol) => Some(*protocol),
             // Only VNC has a greeting.
             Self::Ungreeted(_) | Self::Broken(_) => Some(Protocol::Vnc),
@@ -131,6 +143,13 @@ impl Refusal {
                 "The server of this link has changed or is gone",
                 "Ask for a new link to the server as it is now.",
             ),
+            Self::Elsewhere(_) => (
+                "This console link does not work from here",
+                "It was made for another network address. Ask for a link of your own.",
+            ),
+            Self::Unenforced(_) => {
+                ("This console cannot be opened for viewing only", "Ask for a link without that restriction.")
+            }
             Self::Full(Full::InUse, _) => (
                 "Somebody else is using this console",
                 "It takes one viewer at a time. The link is still good: try again later.",

@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -13,7 +14,7 @@ use crate::config::{Limits, Viewers};
 use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
 use crate::relay::{Counters, End, Stop, StopHandle, stop_pair};
-use crate::tokens::Grant;
+use crate::tokens::{Grant, Live, Revoke, TokenKey};
 
 /// One console of one server.
 type Console = (TargetId, Protocol);
@@ -25,6 +26,9 @@ pub struct Session {
     pub id: Uuid,
     /// What it was opened with.
     pub grant: Arc<Grant>,
+    /// When it took its seat, for people to read.
+    pub since: SystemTime,
+    key: TokenKey,
     /// The viewer's address.
     pub source: IpAddr,
     /// Payload bytes so far.
@@ -121,13 +125,15 @@ impl Sessions {
     pub(super) fn seat(
         self: &Arc<Self>,
         admission: Admission,
-        grant: Arc<Grant>,
+        (key, grant): (TokenKey, Arc<Grant>),
         viewers: Viewers,
     ) -> Result<(Seat, Stop), Full> {
         let project = self.projects.acquire(&grant.project).ok_or(Full::Project)?;
         let (handle, stop) = stop_pair();
         let session = Arc::new(Session {
             id: Uuid::new_v4(),
+            since: SystemTime::now(),
+            key,
             source: admission.source,
             counters: Arc::default(),
             stop: handle,
@@ -146,6 +152,17 @@ impl Sessions {
         Ok((Seat { session, admission, _project: project }, stop))
     }
 
+    /// All of them, in no order; some may still be on their way to their 101.
+    pub fn list(&self) -> Vec<Arc<Session>> {
+        self.consoles.iter().flat_map(|console| console.value().clone()).collect()
+    }
+
+    /// Ends the session of this id; whether there is one.
+    pub fn stop(&self, id: Uuid, cause: &End) -> bool {
+        let found = self.list().into_iter().find(|session| session.id == id);
+        found.inspect(|session| session.stop(cause.clone())).is_some()
+    }
+
     /// Ends every session.
     pub fn stop_all(&self, cause: &End) {
         for console in &self.consoles {
@@ -158,6 +175,20 @@ impl Sessions {
     /// Resolves when the last viewer has left; check [`Sessions::count`] after making it.
     pub(super) fn emptied(&self) -> Notified<'_> {
         self.empty.notified()
+    }
+}
+
+impl Live for Sessions {
+    fn holder(&self, key: &TokenKey) -> Option<Arc<Grant>> {
+        let found = self.list().into_iter().find(|session| session.key == *key);
+        found.map(|session| Arc::clone(&session.grant))
+    }
+
+    fn end(&self, which: &Revoke) -> usize {
+        let named = |session: &Arc<Session>| which.names(&session.key, &session.grant);
+        let ended: Vec<_> = self.list().into_iter().filter(named).collect();
+        ended.iter().for_each(|session| session.stop(End::Revoked));
+        ended.len()
     }
 }
 
@@ -191,6 +222,8 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use crate::ids::{Generation, GrantId, RequestId};
+    use crate::tokens::Options;
+    use crate::tokens::contract::key;
 
     use super::*;
 
@@ -203,6 +236,8 @@ mod tests {
             sessions_per_project: 0,
             sessions_per_source: 0,
             unauthenticated: 0,
+            issue_per_second: 0,
+            outstanding_per_target: 0,
         };
         change(&mut limits);
         limits
@@ -217,11 +252,12 @@ mod tests {
             protocol: Protocol::Vnc,
             project: project.into(),
             user: "user".into(),
+            options: Options::default(),
         })
     }
 
     fn sit(sessions: &Arc<Sessions>, target: &str, viewers: Viewers) -> Result<(Seat, Stop), Full> {
-        sessions.seat(sessions.admit(HERE)?, grant(target, "p"), viewers)
+        sessions.seat(sessions.admit(HERE)?, (key(), grant(target, "p")), viewers)
     }
 
     #[test]
@@ -256,5 +292,22 @@ mod tests {
         drop((first, second));
         emptied.await;
         assert_eq!(sessions.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_revocation_ends_what_it_names() {
+        let sessions = Sessions::new(&limits(|_| {}));
+        let (a, mut a_stopped) = sit(&sessions, "a", Viewers::Share).unwrap();
+        let (b, mut b_stopped) = sit(&sessions, "b", Viewers::Share).unwrap();
+        assert_eq!(sessions.holder(&a.session.key), Some(Arc::clone(&a.session.grant)));
+        assert_eq!(sessions.holder(&key()), None);
+        assert_eq!(sessions.end(&Revoke::Token(key())), 0);
+        assert_eq!(sessions.end(&Revoke::User("nobody".into())), 0);
+        assert_eq!(sessions.end(&Revoke::Target("a".into())), 1);
+        assert_eq!(std::future::poll_fn(|cx| a_stopped.poll_cause(cx)).await, End::Revoked);
+        assert!(!sessions.stop(Uuid::new_v4(), &End::Drain));
+        assert_eq!(sessions.end(&Revoke::Token(b.session.key)), 1);
+        assert_eq!(std::future::poll_fn(|cx| b_stopped.poll_cause(cx)).await, End::Revoked);
+        assert_eq!(sessions.list().len(), 2, "a seat is left by its session, not by being told to");
     }
 }

@@ -34,6 +34,8 @@ pub(super) const MAX_CARRY: usize = 3;
 pub struct Plan {
     /// Frames to the viewer end at UTF-8 boundaries (serial).
     pub whole_characters: bool,
+    /// What the viewer sends is read and dropped.
+    pub view_only: bool,
     /// Ping interval; `None` is off.
     pub ping: Option<Duration>,
     /// End after so long without data either way; `None` is off.
@@ -110,6 +112,7 @@ pub struct Pump<V, T> {
     pub(super) target: T,
     pub(super) decoder: Decoder,
     pub(super) whole_characters: bool,
+    pub(super) view_only: bool,
     pub(super) counters: Arc<Counters>,
     pub(super) deadlines: Deadlines,
     /// Read already, before the pump began.
@@ -149,19 +152,20 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     /// A session about to begin. `decoder` may stand inside a frame and the `early` bytes were read before;
-    /// they are relayed first.
+    /// they are relayed first. Boxed: as a value, every future it is moved through would keep room for it.
     pub fn new(
         (viewer, early_viewer): (V, Vec<u8>),
         (target, early_target): (T, Vec<u8>),
         decoder: Decoder,
         plan: &Plan,
         counters: Arc<Counters>,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             viewer,
             target,
             decoder,
             whole_characters: plan.whole_characters,
+            view_only: plan.view_only,
             counters,
             deadlines: Deadlines::new(Instant::now(), plan.ping, plan.idle, plan.longest),
             early_viewer,
@@ -182,7 +186,7 @@ where
             close_queued: false,
             forced: false,
             end: None,
-        }
+        })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, stop: &mut Stop, timer: &mut Timer<'_>) -> Poll<End> {
@@ -358,7 +362,7 @@ impl Timer<'_> {
 }
 
 /// Runs a session to its end.
-pub async fn run<V, T>(mut pump: Pump<V, T>, mut stop: Stop) -> End
+pub async fn run<V, T>(mut pump: Box<Pump<V, T>>, mut stop: Stop) -> End
 where
     V: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
@@ -366,7 +370,7 @@ where
     let sleep = pin!(tokio::time::sleep_until(Instant::now()));
     let mut timer = Timer { sleep, armed: None };
     let end = poll_fn(|cx| pump.poll(cx, &mut stop, &mut timer)).await;
-    let Pump { mut viewer, target, .. } = pump;
+    let Pump { mut viewer, target, .. } = *pump;
     drop(target);
     let goodbye = async {
         // For TLS the close_notify.

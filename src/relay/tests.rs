@@ -380,3 +380,21 @@ proptest! {
         prop_assert_eq!(got_down, sent_down);
     }
 }
+
+#[tokio::test]
+async fn a_viewer_who_may_only_look_is_heard_by_nobody_and_still_answered() {
+    let mut s = start(Plan { view_only: true, ..Plan::default() }, 65536, (b"", b"")).await;
+    s.viewer.send(binary(b"rm -rf /\r")).await.unwrap();
+    s.viewer.send(Message::Ping(Bytes::from_static(b"there?"))).await.unwrap();
+    assert_eq!(next(&mut s.viewer).await, Message::Pong(Bytes::from_static(b"there?")));
+    s.target.write_all(b"login: ").await.unwrap();
+    assert_eq!(next(&mut s.viewer).await, binary(b"login: "));
+    s.viewer.close(None).await.unwrap();
+    // Nothing but the end comes out on the target's side, however much was sent before it.
+    let mut up = Vec::new();
+    s.target.read_to_end(&mut up).await.unwrap();
+    assert_eq!(up, b"");
+    drop(s.target);
+    assert_eq!(s.end.await.unwrap(), End::ViewerClosed);
+    assert_eq!(s.counters.up.load(Ordering::Relaxed), 0);
+}

@@ -42,7 +42,7 @@ where
         self.deadlines.heard(now);
         let decoded = self.decoder.decode(&mut buffer[..count]);
         let payload = decoded.payload;
-        if !payload.is_empty() && self.deliver && !self.target_deaf {
+        if !payload.is_empty() && self.deliver && !self.target_deaf && !self.view_only {
             self.deadlines.moved(now);
             self.counters.up.fetch_add(payload.len() as u64, Ordering::Relaxed);
             self.up = Some(Pending { buffer, at: payload.start, end: payload.end });

@@ -18,14 +18,14 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::admin;
+use crate::admin::Admin;
 use crate::api::Api;
 use crate::limits::{Cap, CapPermit};
 use crate::net::stream::ViewerStream;
 use crate::net::tls::TlsAcceptor;
 use crate::net::workers::Accepted;
 use crate::proxy::{Connection, Proxy};
-use crate::targets::Inventory;
+use crate::targets::Registry;
 use crate::web::Web;
 use crate::ws;
 
@@ -67,10 +67,11 @@ pub(super) struct Shared {
     pub(super) web: Web,
     pub(super) api: Arc<Api>,
     pub(super) proxy: Arc<Proxy>,
+    pub(super) admin: Admin,
     pub(super) unauthenticated: Cap,
     /// Connections to the admin listener.
     pub(super) watchers: Cap,
-    pub(super) inventory: Arc<Inventory>,
+    pub(super) registry: Arc<Registry>,
     pub(super) draining: AtomicBool,
 }
 
@@ -157,7 +158,7 @@ async fn route(
         return refused;
     }
     if roles.admin {
-        return admin::respond(&request, &shared.proxy, shared.draining.load(Ordering::SeqCst));
+        return shared.admin.respond(request, shared.draining.load(Ordering::SeqCst)).await;
     }
     if roles.proxy {
         if ws::is_upgrade(request.headers()) {

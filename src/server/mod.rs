@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use crate::admin::Admin;
 use crate::api::Api;
-use crate::auth::Authenticator;
+use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
 use crate::config::{Config, Proxy as ProxySettings, watch};
 use crate::limits::Cap;
@@ -18,8 +19,8 @@ use crate::net::tls::{TlsAcceptor, TlsError};
 use crate::net::workers::{Handler, Workers};
 use crate::proxy::Proxy;
 use crate::relay::End;
-use crate::targets::{DialPolicy, Inventory};
-use crate::tokens::{Fingerprinter, MemoryStore, Store, TokenError};
+use crate::targets::{DialPolicy, Registry, RegistryError};
+use crate::tokens::{Fingerprinter, Live, MemoryStore, Revoker, Store, TokenError};
 use crate::web::{InvalidFrameAncestor, Web};
 
 mod connection;
@@ -44,9 +45,15 @@ pub enum ServerError {
     /// No randomness for keys.
     #[error(transparent)]
     Random(#[from] TokenError),
+    /// The database of targets.
+    #[error("inventory.database: {0}")]
+    Inventory(#[from] RegistryError),
     /// A page header that cannot be sent.
     #[error("proxy.frame_ancestors: {0}")]
     Pages(#[from] InvalidFrameAncestor),
+    /// Credentials that cannot be checked.
+    #[error(transparent)]
+    Auth(#[from] AuthSetupError),
     /// Threads or sockets.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
@@ -91,11 +98,25 @@ impl Server {
         let tls = config.tls.as_ref().map(|files| TlsAcceptor::load(files, &config.listen)).transpose()?;
         let listeners = bind_all(&mut config)?;
         let fingerprints = Fingerprinter::random()?;
-        let inventory = Arc::new(Inventory::new(config.targets.clone()));
-        let store = Arc::new(MemoryStore::new(clock, config.tokens.capacity));
+        let database = config.inventory_database.as_deref();
+        let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
+        let inventory = Arc::clone(registry.inventory());
+        let authenticator = Authenticator::new(&config, &clock)?;
+        let store = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
         let dynamic: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let unauthenticated = Cap::new(config.limits.unauthenticated);
         let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
+        let proxy = Arc::new(Proxy::new(
+            &config,
+            Arc::clone(&dynamic),
+            Arc::clone(&inventory),
+            DialPolicy::new(own),
+            unauthenticated.clone(),
+            fingerprints.clone(),
+        ));
+        let live = Arc::clone(proxy.sessions()) as Arc<dyn Live>;
+        let revoker = Revoker::new(Arc::clone(&dynamic), Arc::clone(&live));
+        let admin = Admin::new(&config.admin, Arc::clone(&proxy), Arc::clone(&registry), revoker);
         let https = config.proxy.public_url.starts_with("https:");
         let shared = Arc::new(Shared {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
@@ -104,21 +125,17 @@ impl Server {
             api: Arc::new(Api::new(
                 &config,
                 Arc::clone(&inventory),
-                Arc::clone(&dynamic),
-                fingerprints.clone(),
-                Authenticator::new(&config),
-            )),
-            proxy: Arc::new(Proxy::new(
-                &config,
                 dynamic,
-                Arc::clone(&inventory),
-                DialPolicy::new(own),
-                unauthenticated.clone(),
                 fingerprints,
+                authenticator,
+                clock,
+                live,
             )),
+            proxy,
+            admin,
             unauthenticated,
             watchers: Cap::new(connection::ADMIN_CONNECTIONS),
-            inventory,
+            registry,
             draining: AtomicBool::new(false),
         });
         Ok(Self { config, listeners, shared, store })
@@ -232,12 +249,12 @@ async fn attend(
 fn reload(config: &Config, shared: &Shared) {
     match config.reload_targets() {
         Ok(targets) => {
-            let changes = shared.inventory.replace(targets);
+            let changes = shared.registry.replace_files(targets);
             info!(
                 added = changes.added.len(),
                 changed = changes.changed.len(),
                 removed = changes.removed.len(),
-                targets = shared.inventory.len(),
+                targets = shared.registry.inventory().len(),
                 "inventory reloaded"
             );
         }

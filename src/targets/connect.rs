@@ -95,8 +95,21 @@ async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, ConnectError
     }
 }
 
+async fn dial(address: SocketAddr) -> Result<TcpStream, ConnectError> {
+    let connected = TcpStream::connect(address).await.and_then(|socket| {
+        tune(&socket)?;
+        Ok(socket)
+    });
+    connected.map_err(|source| ConnectError::Tcp { address, source })
+}
+
 /// Starts one attempt after another, a little apart, and takes the first that succeeds (RFC 8305).
 async fn connect_tcp(addresses: Vec<SocketAddr>, policy: &DialPolicy) -> Result<TargetStream, ConnectError> {
+    // Most targets are one address: no race, no task.
+    if let [address] = addresses[..] {
+        policy.check(address).map_err(|reason| ConnectError::Forbidden { address, reason })?;
+        return dial(address).await.map(TargetStream::Tcp);
+    }
     let mut attempts = JoinSet::new();
     let mut last_error = None;
     for address in addresses {
@@ -107,11 +120,7 @@ async fn connect_tcp(addresses: Vec<SocketAddr>, policy: &DialPolicy) -> Result<
         let head_start = STAGGER * u32::try_from(attempts.len()).unwrap_or(0);
         attempts.spawn(async move {
             sleep(head_start).await;
-            let connected = TcpStream::connect(address).await.and_then(|socket| {
-                tune(&socket)?;
-                Ok(socket)
-            });
-            connected.map_err(|source| ConnectError::Tcp { address, source })
+            dial(address).await
         });
     }
     while let Some(attempt) = attempts.join_next().await {

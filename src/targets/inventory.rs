@@ -49,7 +49,7 @@ struct Snapshot {
 }
 
 /// One project's servers, by name and then id, so that equal names are neighbours.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Project(Arc<[Arc<Entry>]>);
 
 impl Inventory {
@@ -95,9 +95,54 @@ impl Inventory {
         let old = self.0.swap(Arc::clone(&new));
         changes(&old, &new)
     }
+
+    /// All servers, by id.
+    pub fn all(&self) -> Vec<Arc<Entry>> {
+        let mut all: Vec<_> = self.0.load().by_id.values().cloned().collect();
+        all.sort_unstable_by(|a, b| a.target.id.cmp(&b.target.id));
+        all
+    }
+
+    /// Puts `target` in the place of the server of this id, or removes it; whether grants for it are void now.
+    /// Only one caller at a time: [`super::Registry`] sees to it.
+    pub(super) fn set(&self, id: &TargetId, target: Option<Target>) -> bool {
+        let old = self.0.load_full();
+        let new = old.with(id, target);
+        let void = match (old.by_id.get(id), new.by_id.get(id)) {
+            (Some(before), Some(after)) => before.generation != after.generation,
+            (before, _) => before.is_some(),
+        };
+        self.0.store(Arc::new(new));
+        void
+    }
 }
 
 impl Snapshot {
+    /// This one with one server changed; the others are shared, not copied.
+    fn with(&self, id: &TargetId, target: Option<Target>) -> Self {
+        let mut by_id = self.by_id.clone();
+        let mut by_project = self.by_project.clone();
+        let entry = target.map(|target| Arc::new(Entry { generation: generation(&target), target }));
+        let old = match &entry {
+            Some(entry) => by_id.insert(id.clone(), Arc::clone(entry)),
+            None => by_id.remove(id),
+        };
+        if let Some(old) = old
+            && let Some(Project(list)) = by_project.remove(&old.target.project)
+        {
+            let rest: Arc<[_]> = list.iter().filter(|other| other.target.id != *id).cloned().collect();
+            if !rest.is_empty() {
+                by_project.insert(old.target.project.clone(), Project(rest));
+            }
+        }
+        if let Some(entry) = entry {
+            let project = entry.target.project.clone();
+            let list = by_project.get(&project).map(|Project(list)| list.to_vec()).unwrap_or_default();
+            by_project.insert(project, Project::new(list.into_iter().chain([entry]).collect()));
+        }
+        Self { by_id, by_project }
+    }
+
     fn new(targets: Vec<Target>) -> Self {
         let entry = |target: Target| Entry { generation: generation(&target), target };
         let by_id: HashMap<_, _> =
@@ -106,11 +151,15 @@ impl Snapshot {
         for entry in by_id.values() {
             lists.entry(entry.target.project.clone()).or_default().push(Arc::clone(entry));
         }
-        let by_project = lists.into_iter().map(|(project, mut list)| {
-            list.sort_by(|a, b| (&a.target.name, &a.target.id).cmp(&(&b.target.name, &b.target.id)));
-            (project, Project(list.into()))
-        });
+        let by_project = lists.into_iter().map(|(project, list)| (project, Project::new(list)));
         Self { by_project: by_project.collect(), by_id }
+    }
+}
+
+impl Project {
+    fn new(mut list: Vec<Arc<Entry>>) -> Self {
+        list.sort_by(|a, b| (&a.target.name, &a.target.id).cmp(&(&b.target.name, &b.target.id)));
+        Self(list.into())
     }
 }
 
@@ -147,8 +196,9 @@ pub fn generation(target: &Target) -> Generation {
     // Each field behind its length: no two different targets give the same bytes.
     let endpoint =
         |endpoint: &Option<Endpoint>| endpoint.as_ref().map(Endpoint::to_string).unwrap_or_default();
-    let (vnc, serial) = (endpoint(&target.vnc), endpoint(&target.serial));
-    for field in [target.id.as_str(), target.project.as_str(), kind, &vnc, &serial] {
+    let consoles = [&target.vnc, &target.serial, &target.spice, &target.mks].map(endpoint);
+    let names = [target.id.as_str(), target.project.as_str(), kind];
+    for field in names.into_iter().chain(consoles.iter().map(String::as_str)) {
         hash.update((field.len() as u64).to_be_bytes());
         hash.update(field.as_bytes());
     }
@@ -240,6 +290,8 @@ mod tests {
             target("a", "p", "vnc = \"tcp://10.0.0.1:1\"\nserial = \"unix:/t\""),
             target("a", "p", "vnc = \"tcp://10.0.0.1:1\""),
             target("a", "p", "serial = \"unix:/s\""),
+            target("a", "p", "vnc = \"tcp://10.0.0.1:1\"\nserial = \"unix:/s\"\nspice = \"unix:/p\""),
+            target("a", "p", "vnc = \"tcp://10.0.0.1:1\"\nserial = \"unix:/s\"\nmks = \"unix:/p\""),
             target("a", "p", "kind = \"baremetal\"\nvnc = \"tcp://10.0.0.1:1\"\nserial = \"unix:/s\""),
         ];
         let all: BTreeSet<u64> = others.iter().chain([&base]).map(|target| generation(target).0).collect();
@@ -248,9 +300,9 @@ mod tests {
 
     #[test]
     fn a_generation_does_not_depend_on_the_build() {
-        // sha256 of the length-prefixed fields "a", "p", "vm", "tcp://10.0.0.1:1", "", computed with Python.
+        // sha256 of the length-prefixed fields "a", "p", "vm", "tcp://10.0.0.1:1", "", "", "", computed with Python.
         let target = target("a", "p", "vnc = \"tcp://10.0.0.1:1\"");
-        assert_eq!(generation(&target), Generation(0xa083_2539_a0d6_2b10));
+        assert_eq!(generation(&target), Generation(0xf578_8343_39e6_7a0e));
     }
 
     proptest! {

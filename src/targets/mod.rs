@@ -2,8 +2,12 @@
 
 mod connect;
 mod dial_policy;
+mod durable;
 mod inventory;
+mod registry;
 
 pub use connect::{ConnectError, DIAL, connect};
 pub use dial_policy::{DialPolicy, Forbidden};
+pub use durable::DurableError;
 pub use inventory::{Changes, Entry, Inventory, generation};
+pub use registry::{Change, Registry, RegistryError, Source};

@@ -12,7 +12,9 @@ use uuid::Uuid;
 
 use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, UserId};
 
-use super::{Claim, Confirm, Grant, LEASE, Nonce, Peek, Store, StoreError, TOMBSTONE, TokenKey};
+use super::{
+    Claim, Confirm, Grant, LEASE, Nonce, Options, Peek, Revoke, Store, StoreError, TOMBSTONE, TokenKey,
+};
 
 pub(crate) mod model;
 
@@ -45,6 +47,7 @@ pub(crate) fn grant() -> Grant {
         protocol: Protocol::Serial,
         project: ProjectId::from("9c53a566cb3443ab910cf0daebca90c4"),
         user: UserId::from("demo"),
+        options: Options::default(),
     }
 }
 
@@ -75,7 +78,7 @@ impl<'a> Story<'a> {
     /// A fresh token with [`TTL`] ahead of it.
     fn begin(harness: &'a Harness) -> Self {
         let (store, key, grant) = (&*harness.store, key(), grant());
-        assert_eq!(now(store.create(key, grant.clone(), TTL)), Ok(()));
+        assert_eq!(now(store.create(key, grant.clone(), TTL, 0)), Ok(()));
         Self { store, key, grant: Arc::new(grant), advance: &*harness.advance }
     }
 
@@ -126,6 +129,8 @@ pub(crate) fn semantics(harness: &Harness) {
         ("peek consumes nothing", peek_consumes_nothing),
         ("a tombstone says used, then nothing", tombstone),
         ("release and expiry leave no tombstone", no_tombstone),
+        ("revoked is as if never issued", revoked_token),
+        ("revoking leaves what is not named", revoked_many),
     ];
     for (name, rule) in rules {
         eprintln!("rule: {name}");
@@ -154,7 +159,7 @@ fn unknown(h: &Harness) {
 }
 
 fn exists(h: &Harness) {
-    let again = |token: &Story<'_>| now(token.store.create(token.key, grant(), TTL));
+    let again = |token: &Story<'_>| now(token.store.create(token.key, grant(), TTL, 0));
     let token = Story::begin(h);
     assert_eq!(again(&token), Err(StoreError::Exists), "fresh");
     token.peek(Some(TTL));
@@ -302,7 +307,7 @@ fn tombstone(h: &Harness) {
     token.claim(B, Claim::Unknown);
     token.confirm(A, Confirm::Lost);
     // Forgotten altogether: the key is as good as new.
-    assert_eq!(now(token.store.create(token.key, grant(), TTL)), Ok(()));
+    assert_eq!(now(token.store.create(token.key, grant(), TTL, 0)), Ok(()));
 
     // Spent after its expiry (the claim was in time): remembered as long, from its use.
     let token = Story::begin(h);
@@ -320,17 +325,68 @@ fn no_tombstone(h: &Harness) {
     token.release(A);
     token.pass(TTL);
     token.claim(A, Claim::Unknown);
-    assert_eq!(now(token.store.create(token.key, grant(), TTL)), Ok(()));
+    assert_eq!(now(token.store.create(token.key, grant(), TTL, 0)), Ok(()));
+}
+
+fn revoked_token(h: &Harness) {
+    let revoke = |token: &Story<'_>| now(token.store.revoke(Revoke::Token(token.key)));
+    let fresh = Story::begin(h);
+    assert_eq!(revoke(&fresh), Ok(1));
+    assert_eq!(revoke(&fresh), Ok(0));
+    fresh.peek(None);
+    fresh.claim(A, Claim::Unknown);
+    assert_eq!(now(fresh.store.create(fresh.key, grant(), TTL, 0)), Ok(()), "the key is as good as new");
+
+    // Between claim and confirm: the session must not open.
+    let claimed = Story::begin(h);
+    claimed.wins(A);
+    assert_eq!(revoke(&claimed), Ok(1));
+    claimed.confirm(A, Confirm::Lost);
+    claimed.release(A);
+    claimed.claim(B, Claim::Unknown);
+
+    let spent = Story::begin(h);
+    spent.wins(A);
+    spent.confirm(A, Confirm::Confirmed);
+    assert_eq!(revoke(&spent), Ok(0), "there is nothing left to take back");
+    spent.claim(B, Claim::Spent(Protocol::Serial));
+
+    let expired = Story::begin(h);
+    expired.pass(TTL);
+    assert_eq!(revoke(&expired), Ok(0));
+}
+
+fn revoked_many(h: &Harness) {
+    let make = |target: &str, project: &str, user: &str, most: usize| {
+        let key = key();
+        let (target, project, user) = (target.into(), project.into(), user.into());
+        let grant = Grant { target, project, user, ..grant() };
+        now(h.store.create(key, grant, TTL, most)).map(|()| key)
+    };
+    let is_live = |key: TokenKey| now(h.store.peek(key)).unwrap().is_some();
+    let keys = [("t1", "p1", "u1"), ("t1", "p1", "u2"), ("t2", "p1", "u1"), ("t3", "p2", "u2")]
+        .map(|(target, project, user)| make(target, project, user, 2).unwrap());
+    assert_eq!(make("t1", "p1", "u1", 2), Err(StoreError::Outstanding(2)));
+    let revoke = |which: Revoke| now(h.store.revoke(which)).unwrap();
+    assert_eq!(revoke(Revoke::Target("t9".into())), 0);
+    assert_eq!(revoke(Revoke::Target("t1".into())), 2);
+    assert_eq!(keys.map(is_live), [false, false, true, true]);
+    make("t1", "p1", "u1", 2).expect("the places of revoked tokens are free");
+    assert_eq!(revoke(Revoke::Project("p1".into())), 2);
+    assert_eq!(keys.map(is_live), [false, false, false, true]);
+    assert_eq!(revoke(Revoke::User("u1".into())), 0);
+    assert_eq!(revoke(Revoke::User("u2".into())), 1);
+    assert_eq!(keys.map(is_live), [false; 4]);
 }
 
 /// At most `capacity` records; refusal leaves the others alone; what expired makes room.
 pub(crate) fn capacity(harness: &Harness, capacity: usize) {
     let mut tokens: Vec<_> = (1..capacity).map(|_| Story::begin(harness)).collect();
     // A refusal takes no place.
-    let again = || now(harness.store.create(tokens[0].key, grant(), TTL));
+    let again = || now(harness.store.create(tokens[0].key, grant(), TTL, 0));
     (0..capacity).for_each(|_| assert_eq!(again(), Err(StoreError::Exists)));
     tokens.push(Story::begin(harness));
-    let create = || now(harness.store.create(key(), grant(), TTL));
+    let create = || now(harness.store.create(key(), grant(), TTL, 0));
     assert_eq!(create(), Err(StoreError::Full(capacity)));
     tokens[0].wins(A);
     tokens[0].confirm(A, Confirm::Confirmed);
@@ -342,13 +398,93 @@ pub(crate) fn capacity(harness: &Harness, capacity: usize) {
     tokens[0].claim(B, Claim::Spent(Protocol::Serial));
 }
 
+/// At most so many unspent tokens of one target: spent and expired ones free their places, to the instant.
+pub(crate) fn outstanding(harness: &Harness) {
+    let store = &*harness.store;
+    let of = |target: &str| Grant { target: target.into(), ..grant() };
+    let create = |target: &str, ttl: Duration, most: usize| {
+        let key = key();
+        now(store.create(key, of(target), ttl, most)).map(|()| key)
+    };
+    let refused = |target: &str| {
+        assert_eq!(create(target, TTL, 3), Err(StoreError::Outstanding(3)));
+    };
+    let spend = |key: TokenKey| {
+        assert!(matches!(now(store.claim(key, A)), Ok(Claim::Won(_))));
+        assert_eq!(now(store.confirm(key, A)), Ok(Confirm::Confirmed));
+    };
+    let [first, second, third] = [TTL, 2 * TTL, 2 * TTL].map(|ttl| create("a", ttl, 3).unwrap());
+    refused("a");
+    create("b", TTL, 3).unwrap();
+    // Uncounted ones are neither refused nor in the way.
+    create("a", TTL, 0).unwrap();
+    refused("a");
+    assert_eq!(now(store.create(second, of("c"), TTL, 1)), Err(StoreError::Exists));
+    create("c", TTL, 1).unwrap();
+    // A claim is no use yet, nor is its release.
+    assert!(matches!(now(store.claim(second, A)), Ok(Claim::Won(_))));
+    refused("a");
+    assert_eq!(now(store.release(second, A)), Ok(()));
+    refused("a");
+    spend(second);
+    let fourth = create("a", 2 * TTL, 3).unwrap();
+    refused("a");
+    // A repeated confirm frees no second place.
+    assert_eq!(now(store.confirm(second, A)), Ok(Confirm::Confirmed));
+    refused("a");
+    (harness.advance)(TTL - INSTANT);
+    refused("a");
+    (harness.advance)(INSTANT);
+    assert_eq!(now(store.claim(first, A)), Ok(Claim::Unknown));
+    create("a", 2 * TTL, 3).unwrap();
+    refused("a");
+    // Of one that is confirmed after its expiry (the claim was in time), one place comes free, not two.
+    (harness.advance)(TTL - INSTANT);
+    assert!(matches!(now(store.claim(third, A)), Ok(Claim::Won(_))));
+    (harness.advance)(INSTANT);
+    (0..2).for_each(|_| _ = create("a", TTL, 3).unwrap());
+    refused("a");
+    assert_eq!(now(store.confirm(third, A)), Ok(Confirm::Confirmed));
+    refused("a");
+    assert_eq!(now(store.claim(fourth, A)), Ok(Claim::Unknown));
+}
+
+/// `racers` threads ask for tokens of one target at the same time, `most` of which may be unspent: so many get
+/// one, and of the places that spending frees, each goes to one.
+pub(crate) fn outstanding_races(harness: &Harness, racers: usize, most: usize) {
+    let store = &*harness.store;
+    let race = |tries: usize| {
+        let start = Barrier::new(racers);
+        thread::scope(|scope| {
+            let racer = || {
+                start.wait();
+                let keys = (0..tries).map(|_| key());
+                keys.filter(|key| now(store.create(*key, grant(), TTL, most)).is_ok()).collect::<Vec<_>>()
+            };
+            let all: Vec<_> = (0..racers).map(|_| scope.spawn(racer)).collect();
+            all.into_iter().flat_map(|racer| racer.join().unwrap()).collect::<Vec<_>>()
+        })
+    };
+    let mut live = race(3);
+    assert_eq!(live.len(), most);
+    for spent in [1, most / 2, most] {
+        for key in live.drain(..spent) {
+            assert!(matches!(now(store.claim(key, A)), Ok(Claim::Won(_))));
+            assert_eq!(now(store.confirm(key, A)), Ok(Confirm::Confirmed));
+        }
+        let more = race(3);
+        assert_eq!(more.len(), spent);
+        live.extend(more);
+    }
+}
+
 /// `racers` threads go through the same `tokens` tokens at the same time, each claiming and confirming every
 /// one: each token is won once and confirmed once.
 pub(crate) fn races(harness: &Harness, tokens: usize, racers: usize) {
     let store = &*harness.store;
     let keys: Vec<_> = (0..tokens).map(|_| key()).collect();
     for key in &keys {
-        assert_eq!(now(store.create(*key, grant(), TTL)), Ok(()));
+        assert_eq!(now(store.create(*key, grant(), TTL, 0)), Ok(()));
     }
     let tally: Vec<_> = keys.iter().map(|_| [AtomicUsize::new(0), AtomicUsize::new(0)]).collect();
     let start = Barrier::new(racers);

@@ -4,9 +4,12 @@
 //! create -> Fresh --claim(nonce)--> Claimed --confirm(nonce)--> Spent (tombstone) --> gone
 //!             ^                        |
 //!             +----- release, lease runs out
+//!
+//! revoke: Fresh, Claimed --> gone
 //! ```
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +19,14 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, UserId};
 
 mod memory;
+mod revoke;
 mod token;
 
 #[cfg(test)]
 pub(crate) mod contract;
 
 pub use memory::MemoryStore;
+pub use revoke::{Live, Revoke, Revoked, Revoker};
 pub use token::{Fingerprinter, Token, TokenError, TokenKey};
 
 /// How long a claim is held before another may have it. Longer than dial (5 s) plus greeting (10 s), so a
@@ -48,6 +53,21 @@ pub struct Grant {
     pub project: ProjectId,
     /// Who asked.
     pub user: UserId,
+    /// What narrows the grant; records of older versions have none.
+    #[serde(default)]
+    pub options: Options,
+}
+
+/// What narrows a grant beyond its target and protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// What the viewer sends is dropped.
+    pub view_only: bool,
+    /// The session ends when the token's lifetime ends.
+    pub enforce_expiry: bool,
+    /// The only address the token opens from.
+    pub client_address: Option<IpAddr>,
 }
 
 /// Names one attempt to use a token. A repeated call with the same nonce gets the same answer.
@@ -101,6 +121,9 @@ pub enum StoreError {
     /// The key exists already (a generator that repeats itself): issue another.
     #[error("the token exists already")]
     Exists,
+    /// The target has as many unspent tokens as it may: one has to be opened, or to expire.
+    #[error("the target has {0} unspent tokens")]
+    Outstanding(usize),
 }
 
 /// A store's answer, on its way.
@@ -109,8 +132,9 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// Keeps grants under hashed tokens. Every call is one atomic step; the store's own clock decides expiry,
 /// strictly: at the very instant of expiry a token is gone.
 pub trait Store: std::fmt::Debug + Send + Sync + 'static {
-    /// Keeps `grant` for `ttl`.
-    fn create(&self, key: TokenKey, grant: Grant, ttl: Duration) -> StoreFuture<'_, ()>;
+    /// Keeps `grant` for `ttl`, unless `most` tokens of the same target that were created with a `most` are
+    /// neither spent nor expired ([`StoreError::Outstanding`]). 0: not counted, and never refused for it.
+    fn create(&self, key: TokenKey, grant: Grant, ttl: Duration, most: usize) -> StoreFuture<'_, ()>;
     /// Takes the token for [`LEASE`]: one winner among any number of callers. A claim whose lease ran out is
     /// free again while the token lives.
     fn claim(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Claim>;
@@ -118,6 +142,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm>;
     /// Gives the token back if `nonce` still holds it and it is not spent; otherwise does nothing.
     fn release(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()>;
+    /// Takes back every unspent token that `which` names, as if they had never been issued, claimed ones as
+    /// well: their holders' confirms are lost. Tombstones stay. Returns how many there were.
+    fn revoke(&self, which: Revoke) -> StoreFuture<'_, usize>;
     /// Looks without touching: the grant of a live, unspent token.
     fn peek(&self, key: TokenKey) -> StoreFuture<'_, Option<Peek>>;
 }

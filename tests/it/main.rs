@@ -8,9 +8,12 @@
     reason = "a test fails by panicking, its futures live once, its tables explain themselves"
 )]
 
+mod admin;
 mod console;
+mod dialects;
 mod drain;
 mod endings;
+mod golden;
 mod guest;
 mod handshake;
 mod lifecycle;
@@ -19,6 +22,8 @@ mod listeners;
 mod logs;
 mod mass;
 mod memory;
+mod native;
+mod openapi;
 mod openstack;
 mod refusals;
 mod support;

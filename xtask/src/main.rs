@@ -1,10 +1,11 @@
 //! `cargo xtask`: the project's own commands. `run` and `test` are all a newcomer needs.
 //!
 //! ```text
-//! main (what was asked) -> setup (what this machine lacks) -> web, build, run, test, lint, certs
+//! main (what was asked) -> setup (what this machine lacks) -> web, build, run, test, lint, certs, bench
 //!                          project (paths, stamps) and ui (progress) are below all of them
 //! ```
 
+mod bench;
 mod build;
 mod lint;
 mod project;
@@ -54,6 +55,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Measure us and other proxies side by side; writes BENCHMARKING.md
+    ///
+    /// Installs HAProxy and nginx (Debian packages, which start nginx on port 80 where services start by
+    /// themselves), websockify (a venv) and websocat (built from its crate). The full run takes about
+    /// half an hour and wants a machine that does nothing else.
+    Bench(bench::Options),
     /// Build target/release/consolegate with the pages inside
     Build,
     /// Build the browser pages: web/ -> web/dist (plain `cargo build` works without them)
@@ -74,6 +81,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run { release, args } => run::demo(release, &args),
         Command::Test { args } => test::test(&args),
+        Command::Bench(options) => bench::bench(options),
         Command::Build => build::release(),
         Command::Web => web::build().map(|dist| ui::note(&format!("the pages are in {}", dist.display()))),
         Command::Certs { args } => run::certs(&args),

@@ -28,6 +28,12 @@ pub(crate) fn heading(text: &str) {
     eprintln!("==> {text}");
 }
 
+/// What was asked for, to standard output.
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+pub(crate) fn result(text: &str) {
+    println!("{text}");
+}
+
 /// The last words of a command that failed: what, why, and what to do.
 pub(crate) fn failure(error: &anyhow::Error) {
     eprintln!("error: {error:#}");

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::auth::{Caller, policy};
-use crate::config::{Endpoint, Host};
+use crate::config::{Endpoint, Host, Permission};
 use crate::tokens::Token;
 
 use super::super::Core;
@@ -26,13 +26,16 @@ pub(super) async fn show(
     if version < ALL_TYPES {
         return Err(Fault::bare_bad_request("microversion"));
     }
-    if !policy::is_admin(caller) {
+    if !policy::holds(caller, Permission::ConsoleAuthTokens) {
         return Err(Fault::forbidden(POLICY));
     }
     let unknown = || Fault::new(StatusCode::NOT_FOUND, "no-token", "Token not found");
     let key = Token::parse(token).map_err(|_| unknown())?.key();
     let peek = core.store.peek(key).await.map_err(|_| Fault::unavailable("store"))?;
     let grant = peek.ok_or_else(unknown)?.grant;
+    if !policy::may(caller, Permission::ConsoleAuthTokens, &grant.project) {
+        return Err(unknown());
+    }
     // The server may have gone or moved since: then the token opens nothing.
     let entry = core.inventory.find(&grant.target).filter(|entry| entry.generation == grant.generation);
     let entry = entry.ok_or_else(unknown)?;

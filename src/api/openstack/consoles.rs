@@ -6,13 +6,15 @@ use serde_json::{Value, json};
 use crate::auth::{Caller, policy};
 use crate::config::{Dialect, Kind, Target};
 use crate::ids::Protocol;
+use crate::tokens::Options;
 
 use super::super::Core;
-use super::super::issue::{Ask, Issued};
+use super::super::issue::{Ask, By, Issued};
+use super::super::trail::Trail;
 use super::fault::Fault;
 use super::microversion::Microversion;
 use super::schema::{self, Field};
-use super::{Trail, servers};
+use super::servers;
 
 const POLICY: &str = "os_compute_api:os-remote-consoles";
 
@@ -109,7 +111,8 @@ pub(super) async fn action(
             action.name == SERIAL_ACTION && target.kind == Kind::Baremetal && at.core.serves(Dialect::Otc);
         match otc {
             true => {
-                Ok(Offer { protocol: Protocol::Serial, template: at.core.settings.urls.otc_serial.clone() })
+                let template = at.core.settings.urls.otc_serial.clone();
+                Ok(Offer { dialect: Dialect::Otc, protocol: Protocol::Serial, template })
             }
             false => Offer::of(at.core, action.protocol, kind),
         }
@@ -120,6 +123,8 @@ pub(super) async fn action(
 
 /// A console type we can give out.
 struct Offer {
+    /// Whose URL and lifetime it has.
+    dialect: Dialect,
     protocol: Protocol,
     template: String,
 }
@@ -133,14 +138,14 @@ impl Offer {
             ("vnc", "novnc") => (Protocol::Vnc, Some(&urls.openstack_novnc)),
             ("serial", "serial") => (Protocol::Serial, Some(&urls.openstack_serial)),
             ("spice", "spice-html5") => (Protocol::Spice, urls.openstack_spice.as_ref()),
-            // The native SPICE protocol does not pass through a WebSocket proxy: there is no template for it.
-            ("spice", "spice-direct") => (Protocol::Spice, None),
+            // The native protocol needs a proxy of its own, which asks us where a token leads.
+            ("spice", "spice-direct") => (Protocol::Spice, urls.openstack_spice_direct.as_ref()),
             ("mks", "webmks") => (Protocol::Mks, urls.openstack_mks.as_ref()),
             ("rdp", _) => return Err(unavailable("rdp")),
             _ => return invalid(),
         };
         let template = template.cloned().ok_or_else(|| unavailable(kind))?;
-        Ok(Self { protocol, template })
+        Ok(Self { dialect: Dialect::Openstack, protocol, template })
     }
 }
 
@@ -159,14 +164,15 @@ async fn open(
     if !policy::may_open_console(at.caller, &entry.target.project) {
         return Err(Fault::forbidden(POLICY));
     }
-    let Offer { protocol, template } = offer(&entry.target)?;
-    trail.protocol = Some(protocol);
+    let Offer { dialect, protocol, template } = offer(&entry.target)?;
+    (trail.dialect, trail.protocol) = (dialect, Some(protocol));
     let ask = Ask {
         request: trail.request,
         entry: &entry,
         protocol,
-        user: &at.caller.user,
-        ttl: None,
+        by: By::Caller(at.caller),
+        ttl: at.core.settings.lifetimes.get(&dialect).copied(),
+        options: Options::default(),
         template: &template,
     };
     let issued = at.core.issuer().issue(ask).await.map_err(|error| {
@@ -175,6 +181,6 @@ async fn open(
         let ours = fault.cause == "lifetime";
         if ours { Fault::new(StatusCode::INTERNAL_SERVER_ERROR, fault.cause, fault.message) } else { fault }
     })?;
-    trail.issued = Some((issued.grant, issued.fingerprint.clone()));
+    trail.issued(&issued);
     Ok(issued)
 }

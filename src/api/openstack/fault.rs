@@ -5,6 +5,12 @@ use std::borrow::Cow;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use crate::auth::AuthError;
+use crate::tokens::StoreError;
+
+use super::super::answer::More;
+use super::super::identity::UnknownCaller;
+use super::super::issue::OUTSTANDING_RETRY;
 use super::super::{BodyError, IssueError};
 
 /// After how many seconds a client may try again when the token store is full or out of reach.
@@ -18,16 +24,6 @@ pub(super) struct Fault {
     /// One word for logs, of a fixed set: the message may hold what the caller sent.
     pub(super) cause: &'static str,
     pub(super) more: More,
-}
-
-/// A header some faults need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum More {
-    Nothing,
-    Allow(&'static str),
-    RetryAfter(u32),
-    /// The rest of the request is not worth reading.
-    Close,
 }
 
 impl Fault {
@@ -53,14 +49,6 @@ impl Fault {
 
     pub(super) fn malformed_body() -> Self {
         Self::bad_request("malformed-body", "Malformed request body")
-    }
-
-    pub(super) fn unauthorized() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthenticated",
-            "The request you have made requires authentication.",
-        )
     }
 
     pub(super) fn forbidden(policy: &str) -> Self {
@@ -94,9 +82,25 @@ impl Fault {
                 Self::new(StatusCode::NOT_IMPLEMENTED, "no-console", message)
             }
             IssueError::Lifetime(_) => Self::bad_request("lifetime", error.to_string()),
+            IssueError::TooFast(retry) => {
+                let message = "Too many console URLs were asked for at once. Try again later.";
+                Self::over_limit("issue-rate", message, *retry)
+            }
+            IssueError::Store(StoreError::Outstanding(most)) => {
+                let message = format!(
+                    "Instance {id} has {most} console URLs that were not opened. Open one, or wait until one \
+                     expires."
+                );
+                Self::over_limit("outstanding", message, OUTSTANDING_RETRY)
+            }
             IssueError::Store(_) => Self::unavailable("store"),
             IssueError::Token(_) => Self::unavailable("generator"),
         }
+    }
+
+    fn over_limit(cause: &'static str, message: impl Into<Cow<'static, str>>, retry: u32) -> Self {
+        let fault = Self::new(StatusCode::TOO_MANY_REQUESTS, cause, message);
+        Self { more: More::RetryAfter(retry), ..fault }
     }
 
     /// Something behind us does not answer; nothing more is said about it.
@@ -130,6 +134,22 @@ impl Fault {
             return json!({"error": {"code": code, "title": "Unauthorized", "message": self.message}});
         }
         json!({self.name(): {"code": code, "message": self.message}})
+    }
+}
+
+impl From<AuthError> for Fault {
+    fn from(error: AuthError) -> Self {
+        let fault = Self::new(error.status(), error.cause(), error.to_string());
+        Self { more: error.retry_after().map_or(More::Nothing, More::RetryAfter), ..fault }
+    }
+}
+
+impl From<UnknownCaller> for Fault {
+    fn from(error: UnknownCaller) -> Self {
+        match error {
+            UnknownCaller::Auth(error) => error.into(),
+            UnknownCaller::Body(error) => error.into(),
+        }
     }
 }
 
@@ -174,6 +194,6 @@ mod tests {
     #[test]
     fn a_401_is_keystonemiddlewares() {
         let body = r#"{"error":{"code":401,"message":"The request you have made requires authentication.","title":"Unauthorized"}}"#;
-        assert_eq!(Fault::unauthorized().body().to_string(), body);
+        assert_eq!(Fault::from(AuthError::Unauthenticated).body().to_string(), body);
     }
 }

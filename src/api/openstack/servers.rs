@@ -53,7 +53,7 @@ pub(super) fn list(
         None => 0,
         Some(marker) => {
             let at = matching.iter().position(|target| target.id.as_str() == marker);
-            at.ok_or_else(|| Fault::bad_request("marker", format!("marker [{marker}] not found")))? + 1
+            at.ok_or_else(|| Fault::bad_request("query", format!("marker [{marker}] not found")))? + 1
         }
     };
     let rest = &matching[start..];

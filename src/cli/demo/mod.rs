@@ -106,6 +106,8 @@ fn target(id: &str, name: &str, kind: Kind) -> Target {
         region: "local".to_owned(),
         vnc: None,
         serial: None,
+        spice: None,
+        mks: None,
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Share,
         vnc_security: vec![VncSecurity::None],

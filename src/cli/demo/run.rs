@@ -60,7 +60,7 @@ fn config(port: u16, targets: Vec<Target>) -> anyhow::Result<Config> {
     config.listen.admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     config.proxy.public_url = Proxy::default_public_url(address, false);
     config.urls.openstack_novnc = "{public_url}/vnc.html?token={token}".to_owned();
-    for token in &mut config.auth_tokens {
+    for token in &mut config.auth.tokens {
         token.project = super::PROJECT.into();
     }
     config.targets = targets;

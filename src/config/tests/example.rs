@@ -9,9 +9,13 @@ fn example() -> String {
     let active = |line: &'static str| line.strip_prefix('#').filter(|rest| setting(rest)).unwrap_or(line);
     // Of the ways to write a secret one can be in force, and files would have to be there.
     let usable = |line: &&str| {
-        !["token_", "token =", "file =", "certificate", "key =", "[tls]"]
-            .iter()
-            .any(|start| line.starts_with(start) && !line.starts_with("token_sha256"))
+        // And some settings have no default.
+        let unset = ["openstack_spice", "openstack_mks"];
+        let key = line.split(" = ").next().unwrap_or_default();
+        !unset.iter().any(|start| line.starts_with(start))
+            && !key.ends_with("_file")
+            && !key.ends_with("_env")
+            && !["token", "file", "database", "certificate", "key", "ca", "[tls]"].contains(&key)
     };
     text.lines().map(active).filter(usable).collect::<Vec<_>>().join("\n")
 }
@@ -34,23 +38,33 @@ fn the_example_in_force_is_the_defaults() {
         project: target.project.clone(),
         vnc: target.vnc.clone(),
         serial: target.serial.clone(),
+        spice: target.spice.clone(),
+        mks: target.mks.clone(),
         ..bare
     };
     assert_eq!(target, named);
-    assert_eq!(config.auth_tokens[0].roles, ["member"]);
+    let auth = &config.auth;
+    assert_eq!(auth.tokens[0].roles, ["member"]);
+    assert_eq!(auth.access_keys[0].roles, ["member"]);
+    assert_eq!(auth.basic[0].roles, ["member"]);
+    assert_eq!(auth.roles, Role::defaults());
+    let required = "url = \"http://127.0.0.1:5000/v3\"\nusername = \"consolegate\"\npassword = \"...\"";
+    let bare = parse(&format!("[auth.keystone]\n{required}")).unwrap().auth.keystone;
+    assert_eq!(format!("{:?}", auth.keystone), format!("{bare:?}"));
     let without = Config { targets: Vec::new(), ..config };
     assert_eq!(comparable(without), comparable(Config::default_local().unwrap()));
 }
 
 /// All but the credentials, which differ at each start.
 fn comparable(config: Config) -> String {
-    let (auth_tokens, generated) = (Vec::new(), GeneratedCredentials::default());
-    format!("{:?}", Config { auth_tokens, generated, admin: Admin::default(), ..config })
+    let (auth, generated) = (Auth::default(), GeneratedCredentials::default());
+    format!("{:?}", Config { auth, generated, admin: Admin::default(), ..config })
 }
 
 #[test]
 fn the_example_has_every_setting_and_no_other() {
-    let text = "[[auth.token]]\n[[target]]\n";
+    let text =
+        "[auth.keystone]\n[[auth.token]]\n[[auth.access_key]]\n[[auth.basic]]\n[[auth.role]]\n[[target]]\n";
     let table = toml::de::DeTable::parse(text).unwrap();
     let document = section::Document::new(Path::new("c.toml"), text, |_| None);
     let root = document.root(table.get_ref());

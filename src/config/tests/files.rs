@@ -58,8 +58,8 @@ fn without_a_file_it_is_a_local_set_up() {
     assert_eq!((config.proxy.idle_timeout, config.proxy.max_session), (None, None));
     assert!(config.proxy.workers > 0);
     let token = config.generated.token.unwrap();
-    assert_eq!(config.auth_tokens.len(), 1);
-    assert_eq!(config.auth_tokens[0].project.as_str(), "local");
+    assert_eq!(config.auth.tokens.len(), 1);
+    assert_eq!(config.auth.tokens[0].project.as_str(), "local");
     let other = Config::default_local().unwrap();
     assert_ne!(token.expose_secret(), other.generated.token.unwrap().expose_secret());
     let admin = config.generated.admin_token.unwrap();
@@ -69,7 +69,7 @@ fn without_a_file_it_is_a_local_set_up() {
 #[test]
 fn a_generated_token_sees_the_first_target() {
     let config = parse("[[target]]\nid = \"a\"\nproject = \"p\"").unwrap();
-    assert_eq!(config.auth_tokens[0].project.as_str(), "p");
+    assert_eq!(config.auth.tokens[0].project.as_str(), "p");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 
+mod credentials;
 mod example;
 mod files;
 mod mistakes;

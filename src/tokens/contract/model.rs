@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::super::{Claim, Confirm, LEASE, Nonce, StoreError, TOMBSTONE, TokenKey};
+use super::super::{Claim, Confirm, LEASE, Nonce, Revoke, StoreError, TOMBSTONE, TokenKey};
 use super::{Harness, grant, key, now};
 
 /// One call, on one of a few tokens, by one of a few holders.
@@ -16,6 +16,7 @@ enum Step {
     Confirm(usize, Nonce),
     Release(usize, Nonce),
     Peek(usize),
+    Revoke(usize),
     Pass(Duration),
 }
 
@@ -39,7 +40,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (token.clone(), nonce.clone()).prop_map(|(t, n)| Step::Claim(t, n)),
         4 => (token.clone(), nonce.clone()).prop_map(|(t, n)| Step::Confirm(t, n)),
         2 => (token.clone(), nonce).prop_map(|(t, n)| Step::Release(t, n)),
-        1 => token.prop_map(Step::Peek),
+        1 => token.clone().prop_map(Step::Peek),
+        1 => token.prop_map(Step::Revoke),
         4 => span.prop_map(Step::Pass),
     ]
 }
@@ -63,6 +65,7 @@ enum Answer {
     Confirmed,
     Lost,
     Remaining(Option<Duration>),
+    Revoked(usize),
 }
 
 impl History {
@@ -112,6 +115,13 @@ impl History {
             Step::Peek(_) => {
                 Answer::Remaining(self.expires.filter(|_| self.fresh(now)).map(|expires| expires - now))
             }
+            Step::Revoke(_) => {
+                let live = self.fresh(now) || self.holder(now).is_some();
+                if live {
+                    *self = Self::default();
+                }
+                Answer::Revoked(usize::from(live))
+            }
             Step::Pass(_) => Answer::Done,
         }
     }
@@ -120,7 +130,7 @@ impl History {
 fn perform(harness: &Harness, keys: &[TokenKey], step: Step) -> Answer {
     let store = &harness.store;
     match step {
-        Step::Create(token, ttl) => match now(store.create(keys[token], grant(), ttl)) {
+        Step::Create(token, ttl) => match now(store.create(keys[token], grant(), ttl, 0)) {
             Ok(()) => Answer::Done,
             Err(StoreError::Exists) => Answer::Exists,
             Err(error) => panic!("{error}"),
@@ -142,6 +152,7 @@ fn perform(harness: &Harness, keys: &[TokenKey], step: Step) -> Answer {
         Step::Peek(token) => {
             Answer::Remaining(now(store.peek(keys[token])).unwrap().map(|peek| peek.remaining))
         }
+        Step::Revoke(token) => Answer::Revoked(now(store.revoke(Revoke::Token(keys[token]))).unwrap()),
         Step::Pass(time) => {
             (harness.advance)(time);
             Answer::Done
@@ -160,7 +171,7 @@ pub(crate) fn agrees(make: impl Fn() -> Harness) {
         for (at, step) in steps.into_iter().enumerate() {
             let history = match step {
                 Step::Create(t, _) | Step::Claim(t, _) | Step::Confirm(t, _) => &mut histories[t],
-                Step::Release(t, _) | Step::Peek(t) => &mut histories[t],
+                Step::Release(t, _) | Step::Peek(t) | Step::Revoke(t) => &mut histories[t],
                 Step::Pass(by) => {
                     time += by;
                     &mut histories[0]

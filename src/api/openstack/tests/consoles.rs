@@ -80,18 +80,30 @@ fn the_actions_answer_two_fields_at_every_version() {
 fn spice_and_mks_are_offered_where_they_have_a_template() {
     let mut settings = settings();
     settings.urls.openstack_spice = Some("{public_url}/spice_auto.html?token={token}".into());
+    settings.urls.openstack_spice_direct = Some("https://kerbside.example.org/nova?token={token}".into());
     settings.urls.openstack_mks = Some("{public_url}/mks.html?token={token}".into());
-    let fixture = Fixture::with(settings);
+    let with = Fixture::with(settings);
+    let without = Fixture::new();
     let at = &[("OpenStack-API-Version", "compute 2.99")];
-    // Our targets have no such console: past the 400 of an unset template, to the 501 of the target.
-    for (protocol, kind) in [("spice", "spice-html5"), ("mks", "webmks")] {
+    for (protocol, kind, page) in [
+        ("spice", "spice-html5", "http://127.0.0.1:6080/spice_auto.html?token=T"),
+        ("spice", "spice-direct", "https://kerbside.example.org/nova?token=T"),
+        ("mks", "webmks", "http://127.0.0.1:6080/mks.html?token=T"),
+    ] {
         let body = json!({"remote_console": {"protocol": protocol, "type": kind}}).to_string();
-        let reply = fixture.call(&remote(VM, &body, at));
+        let reply = with.call(&remote("/v2.1/servers/many/remote-consoles", &body, at));
+        assert_eq!((reply.status, url(&reply).as_str()), (200, page), "{kind}");
+        // A server without such a console: past the 400 of an unset template, to the 501.
+        let reply = with.call(&remote(VM, &body, at));
         assert_fault(&reply, 501, "notImplemented", "The requested functionality is not supported.");
+        let reply = without.call(&remote("/v2.1/servers/many/remote-consoles", &body, at));
+        assert_fault(&reply, 400, "badRequest", &format!("Unavailable console type {kind}."));
     }
-    let body = r#"{"remote_console":{"protocol":"spice","type":"spice-direct"}}"#;
-    let reply = fixture.call(&remote(VM, body, at));
-    assert_fault(&reply, 400, "badRequest", "Unavailable console type spice-direct.");
+    for (action, kind) in [("os-getSPICEConsole", "spice-html5"), ("os-getMKSConsole", "webmks")] {
+        let body = json!({action: {"type": kind}}).to_string();
+        let reply = with.call(&remote("/v2.1/servers/many/action", &body, &[]));
+        assert_eq!((reply.status, &reply.body["console"]["type"]), (200, &json!(kind)));
+    }
 }
 
 #[test]

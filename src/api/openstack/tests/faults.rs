@@ -1,12 +1,8 @@
 //! The table of faults, row by row, and its order: of two things wrong, the earlier is told.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
 use hyper::Request;
-use hyper::body::{Body, Frame};
 
+use super::super::super::testing::Unfinished;
 use super::*;
 
 const UNAUTHORIZED: &str = "The request you have made requires authentication.";
@@ -266,26 +262,6 @@ fn bodies_are_bounded() {
     let reply = fixture.call(&remote(VM, &padded(65_537), AT_2_6));
     assert_fault(&reply, 413, "overLimit", "the body is larger than 65536 bytes");
     assert_eq!(reply.header("connection"), Some("close"));
-}
-
-/// A body that never ends, or ends in the middle.
-struct Unfinished {
-    broken: bool,
-}
-
-impl Body for Unfinished {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        match self.broken {
-            true => Poll::Ready(Some(Err(std::io::Error::other("reset")))),
-            false => Poll::Pending,
-        }
-    }
 }
 
 /// The runtime's clock stands still but for what it waits for: ten seconds pass at once.

@@ -1,0 +1,191 @@
+//! The admin listener: whether the process lives, its sessions, and the targets a control plane registers.
+//!
+//! Health needs no credential; everything else the bearer token of `[admin]`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body, Bytes};
+use percent_encoding::percent_decode_str;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::config;
+use crate::ids::RequestId;
+use crate::proxy::Proxy;
+use crate::targets::Registry;
+use crate::tokens::Revoker;
+
+mod refusal;
+mod sessions;
+mod targets;
+
+use refusal::Refusal;
+
+/// The largest body read: a target is below 4 KiB.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long a client may take to send its body.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+type Reply = Response<Full<Bytes>>;
+
+/// What the admin listener works with.
+pub struct Admin {
+    /// SHA-256 of the bearer token; absent: nothing but health is answered.
+    token: Option<[u8; 32]>,
+    proxy: Arc<Proxy>,
+    registry: Arc<Registry>,
+    revoker: Revoker,
+}
+
+impl Admin {
+    /// Over these parts.
+    pub fn new(
+        credential: &config::Admin,
+        proxy: Arc<Proxy>,
+        registry: Arc<Registry>,
+        revoker: Revoker,
+    ) -> Self {
+        let token = credential.token.as_ref();
+        let token = token.map(|token| Sha256::digest(token.expose_secret().as_bytes()).into());
+        Self { token, proxy, registry, revoker }
+    }
+
+    /// Answers a request on the admin listener. `draining` is true from SIGTERM on.
+    pub async fn respond<B>(&self, request: Request<B>, draining: bool) -> Reply
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let id = RequestId::random();
+        let path = request.uri().path().to_owned();
+        let mut response = match self.run(request, &path, draining, id).await {
+            Ok(response) => response,
+            Err(refusal) => {
+                // Not the path: it holds what callers chose.
+                let (status, code) = (refusal.status.as_u16(), refusal.code);
+                tracing::info!(request = %id, listener = "admin", status, code, "request refused");
+                refusal.respond(id)
+            }
+        };
+        if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+            response.headers_mut().insert("x-request-id", id);
+        }
+        response
+    }
+
+    async fn run<B>(
+        &self,
+        request: Request<B>,
+        path: &str,
+        draining: bool,
+        id: RequestId,
+    ) -> Result<Reply, Refusal>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let method = request.method().clone();
+        if let Some(check) = path.strip_prefix("/health/") {
+            return self.health(check, &method, draining);
+        }
+        if !self.is_admin(request.headers()) {
+            return Err(Refusal::unauthorized());
+        }
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(String::from);
+        let below = path.strip_prefix("/v1/").unwrap_or_default();
+        match (below.split_once('/'), below) {
+            (None, "targets") => match method {
+                Method::GET | Method::HEAD => targets::list(&self.registry, &query),
+                _ => Err(Refusal::method("GET, HEAD")),
+            },
+            (Some(("targets", target)), _) => {
+                let target = decoded(target).filter(|text| !text.is_empty()).ok_or_else(Refusal::no_route)?;
+                let target = target.into();
+                match method {
+                    Method::GET | Method::HEAD => targets::show(&self.registry, &target),
+                    Method::PUT => {
+                        let document = body(request.into_body()).await?;
+                        targets::put(self, target, document, id).await
+                    }
+                    Method::DELETE => targets::remove(self, target, id).await,
+                    _ => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
+                }
+            }
+            (None, "sessions") => match method {
+                Method::GET | Method::HEAD => Ok(sessions::list(self.proxy.sessions())),
+                _ => Err(Refusal::method("GET, HEAD")),
+            },
+            (Some(("sessions", session)), _) => match method {
+                Method::DELETE => sessions::end(self.proxy.sessions(), session, id),
+                _ => Err(Refusal::method("DELETE")),
+            },
+            _ => Err(Refusal::no_route()),
+        }
+    }
+
+    fn health(&self, check: &str, method: &Method, draining: bool) -> Result<Reply, Refusal> {
+        if method != Method::GET && method != Method::HEAD {
+            return Err(Refusal::method("GET, HEAD"));
+        }
+        let sessions = self.proxy.sessions().count();
+        match check {
+            "live" => Ok(respond(StatusCode::OK, &json!({"status": "live"}))),
+            "ready" if draining => {
+                let body = json!({"status": "draining", "sessions": sessions});
+                Ok(respond(StatusCode::SERVICE_UNAVAILABLE, &body))
+            }
+            "ready" => Ok(respond(StatusCode::OK, &json!({"status": "ready", "sessions": sessions}))),
+            _ => Err(Refusal::no_route()),
+        }
+    }
+
+    /// Compares digests, in constant time: neither length nor likeness of a guess shows.
+    fn is_admin(&self, headers: &HeaderMap) -> bool {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let (Some(value), None, Some(token)) = (values.next(), values.next(), &self.token) else {
+            return false;
+        };
+        let Some((scheme, sent)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
+            return false;
+        };
+        let sent: [u8; 32] = Sha256::digest(sent.trim().as_bytes()).into();
+        scheme.eq_ignore_ascii_case("Bearer") && bool::from(sent.ct_eq(token))
+    }
+}
+
+async fn body<B>(body: B) -> Result<Value, Refusal>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let collect = Limited::new(body, MAX_BODY).collect();
+    let read = tokio::time::timeout(BODY_DEADLINE, collect).await;
+    let read = read.map_err(|_| Refusal::body("The body did not arrive within 10 seconds."))?;
+    let read = read.map_err(|_| Refusal::body("The body is larger than 64 KiB, or ended early."))?;
+    serde_json::from_slice(&read.to_bytes())
+        .map_err(|error| Refusal::body(format!("The body is not JSON: line {}.", error.line())))
+}
+
+fn respond(status: StatusCode, body: &Value) -> Reply {
+    let mut response = Response::new(Full::from(format!("{body}\n")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// 204: done, and nothing to say.
+fn done() -> Reply {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

@@ -1,0 +1,109 @@
+//! Refusals of the admin listener: `{"error":{"code","message","request_id","problems"}}`.
+
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use crate::ids::RequestId;
+use crate::targets::{DurableError, RegistryError};
+use crate::tokens::StoreError;
+
+use super::{ALLOW, Reply, WWW_AUTHENTICATE, respond};
+
+/// An answer that is not the one asked for. A code never changes its meaning.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    message: String,
+    allow: &'static str,
+    /// What is wrong with a target, by key.
+    problems: Vec<Value>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), allow: "", problems: Vec::new() }
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        let message = "Send Authorization: Bearer TOKEN, with the token of [admin].";
+        Self::new(StatusCode::UNAUTHORIZED, "ADMIN.0001", message)
+    }
+
+    pub(super) fn no_route() -> Self {
+        let message = "No such path. There are /health/live, /health/ready, /v1/targets, /v1/sessions.";
+        Self::new(StatusCode::NOT_FOUND, "ADMIN.0002", message)
+    }
+
+    pub(super) fn method(allow: &'static str) -> Self {
+        let message = format!("This path takes {allow}.");
+        Self { allow, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "ADMIN.0003", message) }
+    }
+
+    pub(super) fn body(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "ADMIN.0004", message)
+    }
+
+    pub(super) fn query(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "ADMIN.0005", message)
+    }
+
+    pub(super) fn no_session() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "ADMIN.0006", "No such session in this process.")
+    }
+
+    pub(super) fn crashed() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN.0012", "The change was not made; see the log.")
+    }
+
+    pub(super) fn respond(self, id: RequestId) -> Reply {
+        let mut error = json!({"code": self.code, "message": self.message, "request_id": id.to_string()});
+        if !self.problems.is_empty() {
+            error["problems"] = self.problems.into();
+        }
+        let mut response = respond(self.status, &json!({"error": error}));
+        let headers = response.headers_mut();
+        headers.insert("x-error-code", HeaderValue::from_static(self.code));
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(ALLOW, HeaderValue::from_static(self.allow));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<RegistryError> for Refusal {
+    fn from(error: RegistryError) -> Self {
+        let message = error.to_string();
+        match error {
+            RegistryError::Invalid(problems) => {
+                let by_key =
+                    |problem: crate::config::Problem| json!({"key": problem.key, "message": problem.message});
+                let problems = problems.into_iter().map(by_key).collect();
+                let refusal = Self::new(StatusCode::BAD_REQUEST, "ADMIN.0007", message);
+                Self { problems, ..refusal }
+            }
+            RegistryError::Unknown => Self::new(StatusCode::NOT_FOUND, "ADMIN.0008", message),
+            RegistryError::InFile => Self::new(StatusCode::CONFLICT, "ADMIN.0009", message),
+            RegistryError::NoDatabase => Self::new(StatusCode::NOT_IMPLEMENTED, "ADMIN.0010", message),
+            RegistryError::Durable(DurableError::Full(_)) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "ADMIN.0011", message)
+            }
+            RegistryError::Durable(_) | RegistryError::Record(..) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN.0012", message)
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    /// The target has changed; what was issued for it no longer opens, but is still counted.
+    fn from(error: StoreError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN.0013", error.to_string())
+    }
+}

@@ -1,0 +1,128 @@
+//! Paths: `/v1/{project_id}/...` of each dialect, and the list of projects.
+
+use percent_encoding::percent_decode_str;
+
+use super::Console;
+
+/// What a path names. No `Debug`: nothing is known of what is in it.
+pub(super) enum Path {
+    /// A dialect's console.
+    Console { project: String, server: String },
+    /// `/v3/projects`.
+    Projects,
+    /// Nothing of ours.
+    Unknown,
+}
+
+const PROJECTS: &str = "/v3/projects";
+
+/// Whether the path is Huawei's, if no dialect's own.
+pub(in crate::api) fn owns(path: &str) -> bool {
+    path.starts_with("/v1/") || is_projects(path)
+}
+
+fn is_projects(path: &str) -> bool {
+    path.strip_suffix('/').unwrap_or(path) == PROJECTS
+}
+
+impl Path {
+    /// The route's template, for logs and metrics.
+    pub(super) fn template(&self, console: Option<&Console>) -> &'static str {
+        match (self, console) {
+            (Self::Console { .. }, Some(console)) => console.route,
+            (Self::Projects, _) => PROJECTS,
+            (Self::Console { .. } | Self::Unknown, _) => "unknown",
+        }
+    }
+
+    /// A path that is no dialect's.
+    pub(super) fn without(path: &str) -> Self {
+        if is_projects(path) { Self::Projects } else { Self::Unknown }
+    }
+}
+
+impl Console {
+    /// Whether the path is this dialect's.
+    pub(in crate::api) fn owns(&self, path: &str) -> bool {
+        matches!(self.path(path), Path::Console { .. })
+    }
+
+    /// Takes the path apart: the route's names as they are, anything not empty in the place of its braces.
+    pub(super) fn path(&self, path: &str) -> Path {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let (mut sent, mut ids) = (path.split('/'), Vec::with_capacity(2));
+        for segment in self.route.split('/') {
+            match sent.next() {
+                Some(name) if name == segment => {}
+                Some(id) if segment.starts_with('{') && !id.is_empty() => {
+                    let Ok(id) = percent_decode_str(id).decode_utf8() else { return Path::Unknown };
+                    ids.push(id.into_owned());
+                }
+                _ => return Path::Unknown,
+            }
+        }
+        match (sent.next(), <[String; 2]>::try_from(ids)) {
+            (None, Ok([project, server])) => Path::Console { project, server },
+            _ => Path::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{huawei_bms, huawei_clouddc, huawei_ecs};
+    use super::*;
+
+    #[test]
+    fn each_dialect_owns_its_path_alone() {
+        let all = [&huawei_bms::CONSOLE, &huawei_clouddc::CONSOLE, &huawei_ecs::CONSOLE];
+        let check = |path: &str, expected: Option<usize>| {
+            for (at, console) in all.iter().enumerate() {
+                assert_eq!(console.owns(path), expected == Some(at), "{path}");
+            }
+        };
+        check("/v1/p/baremetalservers/s/remote_console", Some(0));
+        check("/v1/p/baremetalservers/s/remote_console/", Some(0));
+        check("/v1/p/physicalservers/s/remote-console-address", Some(1));
+        check("/v1/p/cloudservers/s/remote_console", Some(2));
+        for path in [
+            "/v1/p/cloudservers/s/remote_consoles",
+            "/v1/p/cloudservers/s/remote_console/x",
+            "/v1/p/cloudservers/s/remote_console//",
+            "/v1/p/cloudservers//remote_console",
+            "/v1//cloudservers/s/remote_console",
+            "/v1/p/cloudservers/%ff/remote_console",
+            "/v1/p/physicalservers/s/remote_console",
+            "/v1/p/cloudservers/s",
+            "/v1.1/p/cloudservers/s/remote_console",
+            "/v2/p/cloudservers/s/remote_console",
+            "/v1",
+            "",
+        ] {
+            check(path, None);
+        }
+    }
+
+    #[test]
+    fn ids_are_decoded() {
+        let Path::Console { project, server } =
+            huawei_ecs::CONSOLE.path("/v1/a%2Fb/cloudservers/c%20d/remote_console")
+        else {
+            panic!("not a path of ours")
+        };
+        assert_eq!((project.as_str(), server.as_str()), ("a/b", "c d"));
+    }
+
+    #[test]
+    fn what_is_left_is_refused_in_huaweis_words_and_pages_are_not() {
+        let check = |path: &str, own: bool| assert_eq!(owns(path), own, "{path}");
+        check("/v1/p/cloudservers", true);
+        check("/v3/projects", true);
+        check("/v3/projects/", true);
+        check("/v3/projects/x", false);
+        check("/v3", false);
+        check("/v1", false);
+        check("/v1.html", false);
+        check("/", false);
+    }
+}

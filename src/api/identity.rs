@@ -1,0 +1,34 @@
+//! Who calls: the credential of a request's head and, where it is a signature, the body that it covers.
+
+use crate::auth::{AuthError, Caller, Head, Identified};
+
+use super::{BodyError, Call, Core};
+
+/// Why the caller is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UnknownCaller {
+    /// The credential.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The body of a signed request.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+}
+
+impl Core {
+    /// The caller. Of a request that is not signed the body is left unread; of one that is, it is read only once
+    /// the head has shown a known key and a date of now, and then lies ready in `call`.
+    pub(super) async fn caller(&self, call: &mut Call) -> Result<Caller, UnknownCaller> {
+        let Call { method, path, query, headers, .. } = &*call;
+        let head = Head { method, path, query, headers };
+        match self.authenticator.authenticate(&head).await? {
+            Identified::Caller(caller) => Ok(caller),
+            Identified::Signed(signed) => {
+                let body = call.body.as_mut().await;
+                // A body is read once; whoever asks for it next finds this.
+                call.body = Box::pin(std::future::ready(body.clone()));
+                Ok(signed.verify(&body?)?)
+            }
+        }
+    }
+}

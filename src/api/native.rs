@@ -1,0 +1,154 @@
+//! The native API, for portals: a console with options, what a token would open, and taking it back.
+//!
+//! The order of the checks is the order of the refusals: path, method, credential, body, server, policy,
+//! options, state, ability, limits.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CACHE_CONTROL, HeaderName, WWW_AUTHENTICATE};
+use hyper::{Method, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::auth::Caller;
+use crate::config::Dialect;
+
+use super::answer::{self, set};
+use super::trail::Trail;
+use super::{Call, Core, cause};
+
+mod consoles;
+mod refusal;
+mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+use refusal::Refusal;
+
+/// All paths begin so.
+const ROOT: &str = "/console/v1/";
+
+/// Names the request in header, body and log.
+const REQUEST_ID: &str = "x-request-id";
+
+/// Whether the path is the native API's.
+pub(super) fn owns(path: &str, _query: &str) -> bool {
+    path.starts_with(ROOT)
+}
+
+/// What a path names.
+#[derive(Debug, PartialEq, Eq)]
+enum Route {
+    /// `servers/{id}/consoles`.
+    Consoles(String),
+    /// `tokens/inspect`.
+    Inspect,
+    /// `tokens/revoke`.
+    Revoke,
+}
+
+impl Route {
+    fn parse(path: &str) -> Option<Self> {
+        let segments: Vec<&str> = path.strip_prefix(ROOT)?.split('/').collect();
+        match segments[..] {
+            ["servers", id, "consoles"] => {
+                let id = percent_decode_str(id).decode_utf8().ok().filter(|id| !id.is_empty())?;
+                Some(Self::Consoles(id.into_owned()))
+            }
+            ["tokens", "inspect"] => Some(Self::Inspect),
+            ["tokens", "revoke"] => Some(Self::Revoke),
+            _ => None,
+        }
+    }
+
+    /// A name for logs, without anybody's ids.
+    fn template(&self) -> &'static str {
+        match self {
+            Self::Consoles(_) => "/console/v1/servers/{id}/consoles",
+            Self::Inspect => "/console/v1/tokens/inspect",
+            Self::Revoke => "/console/v1/tokens/revoke",
+        }
+    }
+}
+
+/// One request whose caller is known.
+struct Context<'a> {
+    core: &'a Core,
+    caller: &'a Caller,
+}
+
+/// Answers a request whose path is [owned](owns).
+pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
+    let route = Route::parse(&call.path);
+    let template = route.as_ref().map_or("unknown", Route::template);
+    let mut trail = Trail::new(call.request, Dialect::Native, template);
+    let result = run(core, call, route, &mut trail).await;
+    trail.log(result.as_ref().err().map(|refusal| (refusal.status, refusal.cause)));
+    let request = trail.request.to_string();
+    let mut response = match &result {
+        Ok((status, body)) => answer::json(*status, body),
+        Err(refusal) => refuse(refusal, &request),
+    };
+    let headers = response.headers_mut();
+    set(headers, HeaderName::from_static(REQUEST_ID), &request);
+    // Answers hold tokens, or what tokens open.
+    set(headers, CACHE_CONTROL, "no-store");
+    response
+}
+
+async fn run(
+    core: &Core,
+    mut call: Call,
+    route: Option<Route>,
+    trail: &mut Trail,
+) -> Result<(StatusCode, Value), Refusal> {
+    let route = route.ok_or_else(Refusal::no_route)?;
+    if call.method != Method::POST {
+        return Err(Refusal::method());
+    }
+    let caller = core.caller(&mut call).await?;
+    trail.caller = Some(caller.clone());
+    let at = Context { core, caller: &caller };
+    if !answer::is_json(&call.headers) {
+        let message = "Send Content-Type: application/json.";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", message));
+    }
+    let body = call.body.await?;
+    match route {
+        Route::Consoles(id) => {
+            let console = consoles::create(&at, &id, &parse(&body)?, trail).await?;
+            Ok((StatusCode::CREATED, console))
+        }
+        Route::Inspect => Ok((StatusCode::OK, tokens::inspect(&at, &parse(&body)?).await?)),
+        Route::Revoke => Ok((StatusCode::OK, tokens::revoke(&at, parse(&body)?, trail).await?)),
+    }
+}
+
+/// The body in its own type; what is wrong is said by field.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    let value: Value = serde_json::from_slice(body).map_err(|error| {
+        let message = format!("The body is not JSON: line {}, column {}.", error.line(), error.column());
+        Refusal::bad("malformed-body", message)
+    })?;
+    // A JSON array would do for a struct otherwise.
+    if !value.is_object() {
+        return Err(Refusal::bad("malformed-body", "The body is not a JSON object."));
+    }
+    serde_json::from_value(value).map_err(|error| Refusal::schema(&error.to_string()))
+}
+
+fn refuse(refusal: &Refusal, request: &str) -> Response<Full<Bytes>> {
+    let code = cause::code(refusal.cause);
+    let body = json!({"error": {"code": code, "message": refusal.message, "request_id": request}});
+    let mut response = answer::json(refusal.status, &body);
+    let headers = response.headers_mut();
+    set(headers, HeaderName::from_static(cause::HEADER), code);
+    if refusal.status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 section 15.5.2 wants a challenge.
+        set(headers, WWW_AUTHENTICATE, "X-Auth-Token");
+    }
+    refusal.more.set(headers);
+    response
+}

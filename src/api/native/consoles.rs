@@ -1,0 +1,113 @@
+//! `POST /console/v1/servers/{id}/consoles`: a console's URL, with what narrows it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::auth::policy;
+use crate::config::{Dialect, Permission};
+use crate::ids::{Protocol, TargetId};
+use crate::tokens::Options;
+
+use super::super::issue::{Ask, By};
+use super::super::page_template;
+use super::super::trail::Trail;
+use super::{Context, Refusal};
+
+/// The body. Every field but the protocol may be left out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    protocol: Protocol,
+    /// Seconds.
+    ttl: Option<u64>,
+    #[serde(default)]
+    view_only: bool,
+    client_address: Option<IpAddr>,
+    #[serde(default = "one")]
+    uses: u64,
+    #[serde(default)]
+    record: bool,
+    #[serde(default)]
+    enforce_expiry: bool,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// Issues the URL; it is in this answer and nowhere else.
+pub(super) async fn create(
+    at: &Context<'_>,
+    id: &str,
+    wanted: &Wanted,
+    trail: &mut Trail,
+) -> Result<Value, Refusal> {
+    let core = at.core;
+    trail.target = Some(id.to_owned());
+    trail.protocol = Some(wanted.protocol);
+    let entry = core.inventory.find(&TargetId::from(id));
+    let entry = entry.filter(|entry| policy::may_see(at.caller, &entry.target.project));
+    let entry = entry.ok_or_else(Refusal::no_server)?;
+    if !policy::may(at.caller, Permission::NativeIssue, &entry.target.project) {
+        return Err(Refusal::forbidden(Permission::NativeIssue));
+    }
+    let options = wanted.options()?;
+    let protocol = wanted.protocol;
+    let template = page_template(&core.settings.urls, protocol).ok_or_else(|| {
+        Refusal::bad("not-offered", format!("No URL template is configured for {protocol} consoles."))
+    })?;
+    let ttl = match wanted.ttl {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => core.settings.lifetimes.get(&Dialect::Native).copied().unwrap_or(core.settings.tokens.ttl),
+    };
+    let ask = Ask {
+        request: trail.request,
+        entry: &entry,
+        protocol,
+        by: By::Caller(at.caller),
+        ttl: Some(ttl),
+        options,
+        template,
+    };
+    let issued = core.issuer().issue(ask).await?;
+    trail.issued(&issued);
+    Ok(json!({"console": {
+        "id": issued.grant,
+        "url": issued.url,
+        "server_id": entry.target.id,
+        "protocol": protocol,
+        "expires_in": ttl.as_secs(),
+        "view_only": options.view_only,
+        "enforce_expiry": options.enforce_expiry,
+        "client_address": options.client_address,
+        "uses": 1,
+        "record": false,
+    }}))
+}
+
+impl Wanted {
+    /// What the proxy will enforce; the rest is refused, never taken and forgotten.
+    fn options(&self) -> Result<Options, Refusal> {
+        if self.uses != 1 {
+            return Err(Refusal::bad("uses", "A token works once: uses must be 1."));
+        }
+        if self.record {
+            return Err(Refusal::bad("record", "Sessions cannot be recorded in this version."));
+        }
+        if self.view_only && self.protocol != Protocol::Serial {
+            let message = format!(
+                "view_only is kept for serial consoles only; {} input is not filtered.",
+                self.protocol
+            );
+            return Err(Refusal::bad("view-only", message));
+        }
+        Ok(Options {
+            view_only: self.view_only,
+            enforce_expiry: self.enforce_expiry,
+            client_address: self.client_address.map(|address| address.to_canonical()),
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! One target as JSON, for the admin API: the keys of a `[[target]]` table, read by the same code.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{ConfigError, Endpoint, Kind, Os, Problem, State, Target, Viewers, VncSecurity};
+use super::{document, target_file};
+
+/// Reads a target from a JSON object with the keys of a `[[target]]` table.
+///
+/// # Errors
+/// With everything that is wrong in it, each under its key.
+pub fn target_from_json(value: &Value) -> Result<Target, Vec<Problem>> {
+    let problem =
+        |message: String| vec![Problem { file: "target".into(), line: None, key: String::new(), message }];
+    if !value.is_object() {
+        return Err(problem("expected a JSON object with the keys of a [[target]] table".to_owned()));
+    }
+    // TOML has no null, and numbers end at 63 bits.
+    let text = toml::to_string(&json!({"target": [value]}))
+        .map_err(|error| problem(format!("holds a value that no setting takes (null, perhaps): {error}")))?;
+    let read = |text: &str| {
+        let mut targets = target_file::Targets::default();
+        document::parse(Path::new("target"), text, |_| None, |root, _| targets.read(root))?;
+        Ok(targets.list)
+    };
+    match read(&text) {
+        Ok(mut list) => list.pop().ok_or_else(|| problem("is no target".to_owned())),
+        Err(ConfigError::Invalid(problems)) => Err(problems.into_iter().map(by_key).collect()),
+        Err(ConfigError::Unreadable { source, .. }) => Err(problem(source.to_string())),
+    }
+}
+
+/// A request has no lines, and no table around its keys.
+fn by_key(problem: Problem) -> Problem {
+    let key = problem.key.strip_prefix("target").unwrap_or(&problem.key).trim_start_matches('.').to_owned();
+    Problem { line: None, key, ..problem }
+}
+
+/// The target with all its settings, as [`target_from_json`] reads them. Holds no secret.
+pub fn target_to_json(target: &Target) -> Value {
+    // Every field by name: a new setting has to be thought of here.
+    let Target {
+        id,
+        name,
+        project,
+        kind,
+        state,
+        os,
+        zone,
+        region,
+        vnc,
+        serial,
+        spice,
+        mks,
+        vnc_viewers,
+        serial_viewers,
+        vnc_security,
+    } = target;
+    let mut value = json!({
+        "id": id,
+        "name": name,
+        "project": project,
+        "kind": match kind { Kind::Vm => "vm", Kind::Baremetal => "baremetal" },
+        "state": match state {
+            State::Active => "active",
+            State::Building => "building",
+            State::Deleting => "deleting",
+            State::Migrating => "migrating",
+            State::Stopped => "stopped",
+        },
+        "os": match os { Os::Linux => "linux", Os::Windows => "windows" },
+        "zone": zone,
+        "region": region,
+        "vnc_viewers": viewers(*vnc_viewers),
+        "serial_viewers": viewers(*serial_viewers),
+        "vnc_security": {"types": vnc_security.iter().map(security).collect::<Vec<_>>()},
+    });
+    for (key, endpoint) in [("vnc", vnc), ("serial", serial), ("spice", spice), ("mks", mks)] {
+        if let Some(endpoint) = endpoint {
+            value[key] = Endpoint::to_string(endpoint).into();
+        }
+    }
+    value
+}
+
+fn viewers(viewers: Viewers) -> &'static str {
+    match viewers {
+        Viewers::Deny => "deny",
+        Viewers::Steal => "steal",
+        Viewers::Share => "share",
+    }
+}
+
+fn security(security: &VncSecurity) -> &'static str {
+    match security {
+        VncSecurity::None => "none",
+        VncSecurity::PassThrough => "pass-through",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let full = json!({
+            "id": "a", "name": "b \"quoted\"\n".trim(), "project": "p", "kind": "baremetal", "state": "stopped",
+            "os": "windows", "zone": "z", "region": "r", "vnc": "tcp://127.0.0.1:5901", "serial": "unix:/s",
+            "vnc_viewers": "steal", "serial_viewers": "share", "vnc_security": {"types": ["pass-through", "none"]},
+        });
+        let target = target_from_json(&full).unwrap();
+        assert_eq!(target_to_json(&target), full);
+        let least = target_from_json(&json!({"id": "a", "project": "p"})).unwrap();
+        assert_eq!(target_from_json(&target_to_json(&least)).unwrap(), least);
+    }
+
+    #[test]
+    fn mistakes_are_told_by_key() {
+        let check = |value: Value, key: &str, part: &str| {
+            let problems = target_from_json(&value).unwrap_err();
+            let [problem] = &problems[..] else { panic!("{problems:?}") };
+            assert_eq!(problem.key, key);
+            assert!(problem.message.contains(part) && problem.line.is_none(), "{problem:?}");
+        };
+        check(json!({"id": "a"}), "project", "is required here");
+        check(json!({"id": "a", "project": "p", "vcn": "x"}), "vcn", "did you mean vnc?");
+        check(json!({"id": "a", "project": "p", "vnc": 3}), "vnc", "expected \"tcp://host:port\"");
+        check(json!({"id": "a", "project": "p", "vnc": null}), "", "null");
+        check(json!({"id": "a", "project": "p", "x": u64::MAX}), "", "no setting takes");
+        check(
+            json!({"id": "a", "project": "p", "vnc_security": {"types": ["x"]}}),
+            "vnc_security.types",
+            "none",
+        );
+        check(json!([]), "", "expected a JSON object");
+    }
+}

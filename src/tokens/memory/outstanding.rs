@@ -1,0 +1,85 @@
+//! Each target's unspent tokens [dashmap]: a place is taken in one step with keeping the token.
+//!
+//! Locks are taken in one order, a target's before a record's: [`Outstanding::admit`] keeps the record while it
+//! holds the target, so nothing that holds a record may call in here.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+
+use dashmap::{DashMap, Entry};
+
+use crate::ids::TargetId;
+
+use super::super::{StoreError, TokenKey};
+use super::table::KeyHasher;
+
+/// The unspent tokens of those targets that have any. Times are nanoseconds of the store's clock.
+#[derive(Debug, Default)]
+pub(super) struct Outstanding(DashMap<TargetId, Unspent>);
+
+#[derive(Debug)]
+struct Unspent {
+    expiry: HashMap<TokenKey, u64, BuildHasherDefault<KeyHasher>>,
+    /// No token expires before this, so that a target at its cap refuses without looking at each.
+    earliest: u64,
+}
+
+impl Unspent {
+    fn drop_expired(&mut self, now: u64) {
+        if now >= self.earliest {
+            self.expiry.retain(|_, until| now < *until);
+            self.earliest = self.expiry.values().copied().min().unwrap_or(u64::MAX);
+        }
+    }
+}
+
+impl Outstanding {
+    /// Takes a place for the token and does `keep`; gives the place back if that fails. Refuses if `most` are
+    /// taken. A `most` of 0 counts nothing.
+    pub(super) fn admit(
+        &self,
+        target: &TargetId,
+        (key, until): (TokenKey, u64),
+        most: usize,
+        now: u64,
+        keep: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if most == 0 {
+            return keep();
+        }
+        let mut entry = match self.0.entry(target.clone()) {
+            Entry::Occupied(entry) => entry,
+            Entry::Vacant(entry) => {
+                entry.insert_entry(Unspent { expiry: HashMap::default(), earliest: u64::MAX })
+            }
+        };
+        let unspent = entry.get_mut();
+        if unspent.expiry.len() >= most {
+            unspent.drop_expired(now);
+        }
+        let admitted = if unspent.expiry.len() < most { keep() } else { Err(StoreError::Outstanding(most)) };
+        if admitted.is_ok() {
+            unspent.expiry.insert(key, until);
+            unspent.earliest = unspent.earliest.min(until);
+        } else if unspent.expiry.is_empty() {
+            entry.remove();
+        }
+        admitted
+    }
+
+    /// The token is spent, or gone: its place is free.
+    pub(super) fn forget(&self, target: &TargetId, key: &TokenKey) {
+        if let Entry::Occupied(mut entry) = self.0.entry(target.clone()) {
+            entry.get_mut().expiry.remove(key);
+            if entry.get().expiry.is_empty() {
+                entry.remove();
+            }
+        }
+    }
+
+    /// How many targets have any.
+    #[cfg(test)]
+    pub(super) fn targets(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -1,0 +1,68 @@
+//! `cargo xtask bench`: us and others, in turn, in one run; the table that results, and what it must say.
+//!
+//! ```text
+//! parts (build, install) -> measure (A B A B) -> verdict (ratios against what is to be reached)
+//!                                             -> report (tables, BENCHMARKING.md), chart (SVG)
+//! ```
+
+mod chart;
+mod measure;
+mod parts;
+mod peers;
+mod report;
+mod verdict;
+
+use anyhow::{Result, bail};
+
+use crate::ui;
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Fewer peers, rounds and sessions: under five minutes once everything is built
+    #[arg(long)]
+    quick: bool,
+    /// How often each is measured; the median counts
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// How long each measurement lasts, after a second of warm-up
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Write BENCHMARKING.md and its charts (a run without --quick always does)
+    #[arg(long)]
+    write: bool,
+    /// Fail if a row misses its mark
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Options {
+    fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 2 } else { 5 }).clamp(1, 20)
+    }
+
+    fn seconds(&self) -> u64 {
+        self.seconds.unwrap_or(if self.quick { 2 } else { 4 }).clamp(1, 60)
+    }
+}
+
+/// Builds, measures, judges, writes.
+pub(crate) fn bench(options: Options) -> Result<()> {
+    let parts = parts::get(options.quick)?;
+    let started = std::time::Instant::now();
+    let results = measure::all(options, &parts)?;
+    let verdicts = verdict::judge(&results);
+    let minutes = started.elapsed().as_secs_f64() / 60.0;
+    let about = report::About::new(options, &parts, minutes);
+    ui::result(&report::text(&about, &results, &verdicts));
+    results.save(&parts.dir.join("results.json"))?;
+    if options.write || !options.quick {
+        let charts = chart::write(&results)?;
+        report::write(&about, &results, &verdicts, &charts)?;
+    }
+    let missed = verdicts.iter().filter(|verdict| verdict.missed()).count();
+    if missed > 0 && options.strict {
+        bail!("{missed} rows miss their mark");
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! What is to be reached, and whether it was: every mark is a ratio within one run, or a size.
+
+use super::measure::Results;
+
+/// A virtual machine's own noise: a row above its mark by less is passed, and says so.
+const NOISE: f64 = 1.25;
+
+/// One row of the table.
+pub(super) struct Verdict {
+    pub(super) what: String,
+    pub(super) against: String,
+    /// Ours and theirs, in the figure's unit; theirs is absent where the mark is a size.
+    pub(super) ours: Option<f64>,
+    pub(super) theirs: Option<f64>,
+    pub(super) unit: &'static str,
+    /// The mark: at most this.
+    pub(super) at_most: f64,
+    /// What stands against the mark.
+    pub(super) value: Option<f64>,
+    /// Whether the run's noise is allowed for; a size has none.
+    noisy: bool,
+}
+
+impl Verdict {
+    pub(super) fn missed(&self) -> bool {
+        self.value.is_some_and(|value| value > self.limit())
+    }
+
+    fn limit(&self) -> f64 {
+        if self.noisy { self.at_most * NOISE } else { self.at_most }
+    }
+
+    pub(super) fn word(&self) -> &'static str {
+        match self.value {
+            None => "not measured",
+            Some(value) if value <= self.at_most => "pass",
+            Some(value) if value <= self.limit() => "within noise",
+            Some(_) => "MISSED",
+        }
+    }
+}
+
+/// Every row of the table.
+pub(super) fn judge(results: &Results) -> Vec<Verdict> {
+    let mut rows = Vec::new();
+    for (load, label, marks) in [
+        ("down", "down, CPU/GB", [("raw copy loop", 1.1), ("websockify", 0.45), ("websocat", 0.75)]),
+        ("up-64k", "up 64 KiB, CPU/GB", [("raw copy loop", 1.25), ("websockify", 0.2), ("websocat", 0.3)]),
+        ("up-16k", "up 16 KiB, CPU/GB", [("raw copy loop", 1.25), ("websockify", 0.2), ("websocat", 0.3)]),
+    ] {
+        rows.extend(marks.map(|(peer, mark)| ratio(results, load, label, peer, "cpu_s_per_gb", "s", mark)));
+    }
+    rows.push(tls_passes(results, "down", "down-tls"));
+    rows.push(tls_passes(results, "up-64k", "up-64k-tls"));
+    for (load, label) in [("down-tls", "TLS down, CPU/GB"), ("up-64k-tls", "TLS up, CPU/GB")] {
+        rows.extend(
+            ["HAProxy", "nginx"].map(|peer| ratio(results, load, label, peer, "cpu_s_per_gb", "s", 0.5)),
+        );
+    }
+    for (key, label) in [("p50_us", "round trip p50"), ("p99_us", "round trip p99")] {
+        rows.push(ratio(results, "rtt-100", label, "tokio copy", key, "us", 1.1));
+    }
+    let label = "CPU per 64-byte message";
+    rows.push(ratio(results, "small", label, "tokio copy", "cpu_us_per_trip", "us", 1.1));
+    rows.push(size(results, "fairness", "ping p99 beside bulk", "alone", "p99_ratio", "", 3.0, true));
+    rows.push(setups(results));
+    for sessions in [1000, 8000] {
+        let (plain, tls) = (format!("idle-{sessions}"), format!("idle-{sessions}-tls"));
+        let label = format!("memory per idle session of {sessions}, after traffic");
+        rows.push(size(results, &plain, &label, "plain", "kib_after", "KiB", 4.0, false));
+        rows.push(size(results, &tls, &label, "TLS", "kib_after", "KiB", 16.0, false));
+    }
+    rows.extend([1000, 8000].map(|many| flatness(results, many)));
+    rows.retain(|row| row.value.is_some());
+    rows
+}
+
+fn ratio(
+    results: &Results,
+    load: &str,
+    label: &str,
+    peer: &str,
+    key: &str,
+    unit: &'static str,
+    at_most: f64,
+) -> Verdict {
+    let ours = results.median(load, "consolegate", key);
+    let theirs = results.median(load, peer, key);
+    let value = ours.zip(theirs).map(|(ours, theirs)| ours / theirs);
+    Verdict { what: label.into(), against: peer.into(), ours, theirs, unit, at_most, value, noisy: true }
+}
+
+#[expect(clippy::too_many_arguments, reason = "a row of a table")]
+fn size(
+    results: &Results,
+    load: &str,
+    label: &str,
+    against: &str,
+    key: &str,
+    unit: &'static str,
+    at_most: f64,
+    noisy: bool,
+) -> Verdict {
+    let ours = results.median(load, "consolegate", key);
+    let (what, against) = (label.to_owned(), against.to_owned());
+    Verdict { what, against, ours, theirs: None, unit, at_most, value: ours, noisy }
+}
+
+/// How many passes of the cipher TLS costs on top of plain.
+fn tls_passes(results: &Results, plain: &str, tls: &str) -> Verdict {
+    let key = "cpu_s_per_gb";
+    let ours = results.median(tls, "consolegate", key);
+    let theirs = results.median(plain, "consolegate", key);
+    let pass = results.median("aead", "one pass", key);
+    let value = ours.zip(theirs).zip(pass).map(|((tls, plain), pass)| (tls - plain) / pass);
+    Verdict {
+        what: format!(
+            "TLS {}, passes of the cipher on top of plain",
+            if plain == "down" { "down" } else { "up" }
+        ),
+        against: "own plain".into(),
+        ours,
+        theirs,
+        unit: "s",
+        at_most: 1.2,
+        value,
+        noisy: true,
+    }
+}
+
+/// At least 20 times websockify's: their rate over ours is at most a twentieth.
+fn setups(results: &Results) -> Verdict {
+    let row =
+        ratio(results, "setups", "set-ups a second, token spent", "websockify", "setup_per_s", "/s", 0.05);
+    Verdict { value: row.value.map(|ratio| 1.0 / ratio), ..row }
+}
+
+/// The same messages a second over 10 sessions and over many.
+fn flatness(results: &Results, many: usize) -> Verdict {
+    let key = "cpu_us_per_trip";
+    let ours = results.median(&format!("flat-{many}"), "consolegate", key);
+    let theirs = results.median("flat-10", "consolegate", key);
+    let value = ours.zip(theirs).map(|(many, few)| many / few);
+    let (what, against) = (format!("CPU per message over {many} sessions"), "over 10".into());
+    Verdict { what, against, ours, theirs, unit: "us", at_most: 1.15, value, noisy: true }
+}
