@@ -83,7 +83,8 @@ pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) ->
     let Some(endpoint) = target.endpoint(grant.protocol) else {
         return Err(Refusal::Changed(grant.protocol));
     };
-    let mut stream = connect(endpoint, &proxy.dial).await?;
+    let dialled = connect(endpoint, &proxy.dial).await;
+    let mut stream = dialled.map_err(|error| Refusal::Unreached(error, grant.protocol))?;
     let (outcome, early) = match grant.protocol {
         Protocol::Vnc => {
             let (outcome, early) = greet::target(&mut stream, &target.vnc_security).await?;

@@ -83,7 +83,7 @@ where
                 target.write_all(&from_viewer).await.map_err(|e| End::TargetFailed(e.kind()))?;
                 return Ok(from_target);
             }
-            // Both reads are cancel-safe: whichever loses has taken nothing.
+            // Both reads are cancel-safe: whichever loses has taken nothing and written nothing.
             tokio::select! {
                 received = viewer.receive(&mut from_viewer) => received?,
                 read = target.read(&mut buffer) => match read {
@@ -92,6 +92,7 @@ where
                     Err(error) => return Err(End::TargetFailed(error.kind())),
                 },
             }
+            viewer.answer_ping().await?;
             // The handshake's messages are small; a side that sends more before its turn is not waiting.
             if from_viewer.len() > MAX_EARLY || from_target.len() > MAX_EARLY {
                 return Err(End::TargetFailed(io::ErrorKind::InvalidData));

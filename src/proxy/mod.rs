@@ -229,7 +229,15 @@ impl Proxy {
         let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
         if let Some(outcome) = entered.outcome.take() {
             let early = std::mem::take(&mut entered.early);
-            match Box::pin(greet::viewer(&mut viewer, &mut entered.target, (outcome, early))).await {
+            let greeting = Box::pin(greet::viewer(&mut viewer, &mut entered.target, (outcome, early)));
+            // A viewer who is asked for a password sits here for minutes; a drain or a successor does not
+            // wait. A greeting that is cut short is never taken up again.
+            let greeted = tokio::select! {
+                biased;
+                cause = entered.stop.asked() => Err(cause),
+                greeted = greeting => greeted,
+            };
+            match greeted {
                 Ok(early) => entered.early = early,
                 Err(end) => {
                     account(&entered.seat.session, begun, &end);

@@ -40,8 +40,8 @@ pub(super) enum Refusal {
     #[error("limit reached: {0:?}")]
     Full(Full, Option<Protocol>),
     /// The console's host was not reached.
-    #[error(transparent)]
-    Unreached(#[from] ConnectError),
+    #[error("{0}")]
+    Unreached(ConnectError, Protocol),
     /// The console answered, but not as a VNC server we may use.
     #[error("target greeting failed: {0}")]
     Ungreeted(#[from] GreetError),
@@ -69,7 +69,7 @@ impl Refusal {
             Self::Full(Full::Target, _) => "limit_target",
             Self::Full(Full::Project, _) => "limit_project",
             Self::Full(Full::InUse, _) => "target_in_use",
-            Self::Unreached(_) => "target_unreached",
+            Self::Unreached(..) => "target_unreached",
             Self::Ungreeted(_) | Self::Broken(_) => "target_ungreeted",
             Self::Store(_) => "store",
             Self::ViewerGone => "viewer_gone",
@@ -82,7 +82,7 @@ impl Refusal {
             Self::Unknown | Self::Spent(_) | Self::Busy(_) | Self::Changed(_) => StatusCode::FORBIDDEN,
             Self::Full(Full::Process, _) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full(..) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unreached(_) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => {
+            Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => {
                 StatusCode::BAD_GATEWAY
             }
         }
@@ -92,16 +92,23 @@ impl Refusal {
         match self {
             Self::Unknown | Self::Spent(_) | Self::Changed(_) => CloseCode::Policy,
             Self::Busy(_) | Self::Full(..) | Self::Store(_) => CloseCode::TryLater,
-            Self::Unreached(_) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => CloseCode::Failed,
+            Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => {
+                CloseCode::Failed
+            }
         }
     }
 
     /// The protocol of the console, where the token told it.
     fn protocol(&self) -> Option<Protocol> {
         match self {
-            Self::Spent(protocol) | Self::Busy(protocol) | Self::Changed(protocol) => Some(*protocol),
+            Self::Spent(protocol)
+            | Self::Busy(protocol)
+            | Self::Changed(protocol)
+            | Self::Unreached(_, protocol) => Some(*protocol),
+            // Only VNC has a greeting.
+            Self::Ungreeted(_) | Self::Broken(_) => Some(Protocol::Vnc),
             Self::Full(_, protocol) => *protocol,
-            _ => None,
+            Self::Unknown | Self::Store(_) | Self::ViewerGone => None,
         }
     }
 
@@ -132,7 +139,7 @@ impl Refusal {
                 "Too many consoles are open",
                 "Close one, or wait a little. The link is still good: try again.",
             ),
-            Self::Unreached(_) => (
+            Self::Unreached(..) => (
                 "The console could not be reached",
                 "The machine that serves it did not answer. The link is still good: try again.",
             ),
@@ -181,6 +188,7 @@ where
         }
         input.clear();
         viewer.receive(&mut input).await?;
+        viewer.answer_ping().await?;
         if canvas.feed(&input).is_err() {
             // Not an RFB client after all: the close frame still carries the reason.
             return Ok(());

@@ -26,16 +26,19 @@ pub struct Channel<V> {
     stream: V,
     decoder: Decoder,
     early: Vec<u8>,
+    /// The viewer has said goodbye.
+    closed: bool,
 }
 
 impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
     /// A channel over `stream`; `early` was read before and comes first.
     pub fn new(stream: V, early: Vec<u8>, accepts_text: bool) -> Self {
-        Self { stream, decoder: Decoder::new(accepts_text), early }
+        Self { stream, decoder: Decoder::new(accepts_text), early, closed: false }
     }
 
     /// Waits for the viewer's next bytes and appends their payload, which may be none (a control frame).
-    /// Cancel-safe: nothing is read unless it is also appended.
+    /// Cancel-safe: nothing is read unless it is also appended, and nothing is written; see
+    /// [`Channel::answer_ping`].
     pub async fn receive(&mut self, payload: &mut Vec<u8>) -> Result<(), End> {
         let mut buffer = [0; READ];
         let mut early = std::mem::take(&mut self.early);
@@ -50,10 +53,17 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
         let decoded = self.decoder.decode(bytes);
         payload.extend_from_slice(&bytes[decoded.payload]);
         match decoded.stop {
-            None => {}
-            Some(Ok(_close)) => return Err(End::ViewerClosed),
-            Some(Err(error)) => return Err(End::Protocol(error)),
+            None => Ok(()),
+            Some(Ok(_close)) => {
+                self.closed = true;
+                Err(End::ViewerClosed)
+            }
+            Some(Err(error)) => Err(End::Protocol(error)),
         }
+    }
+
+    /// Answers a ping, if one came. Not cancel-safe, as all writes here: half a frame spoils what follows.
+    pub async fn answer_ping(&mut self) -> Result<(), End> {
         match self.decoder.take_ping() {
             Some(ping) => self.write(&control_frame(Kind::Pong, &ping)).await,
             None => Ok(()),
@@ -79,10 +89,10 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
             .map_err(|_| End::ViewerGone)
     }
 
-    /// Says goodbye, waits a little for the viewer's, and hangs up.
+    /// Says goodbye, waits a little for the viewer's if it has not said so, and hangs up.
     pub async fn close(mut self, code: CloseCode, reason: &str) {
         let frame = control_frame(Kind::Close, &Close::payload(code, reason));
-        if self.write(&frame).await.is_ok() {
+        if self.write(&frame).await.is_ok() && !self.closed {
             let mut ignored = Vec::new();
             let goodbye = async {
                 while self.receive(&mut ignored).await.is_ok() {

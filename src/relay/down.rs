@@ -12,7 +12,7 @@ use crate::ws::{HEADER_ROOM, put_header};
 
 use super::buffer::Buffer;
 use super::end::{End, Side};
-use super::pump::{Pending, Pump, poll_read};
+use super::pump::{MAX_CARRY, Pending, Pump, poll_read};
 
 impl<V, T> Pump<V, T>
 where
@@ -32,7 +32,6 @@ where
         let count = match read {
             Ok(count) if count > 0 => count,
             ended => {
-                self.release_carry();
                 self.target_ended(ended.map_or_else(|e| End::TargetFailed(e.kind()), |_| End::TargetClosed));
                 return Poll::Ready(());
             }
@@ -68,19 +67,17 @@ where
         }
     }
 
-    /// Sends the held bytes as they are: their rest did not come in time, or never will.
+    /// Sends the held bytes as they are: their rest did not come in time, or never will. They queue up with
+    /// the control frames, behind the data frame under way, so that they overtake nothing half-written and
+    /// never come after a close.
     pub(super) fn release_carry(&mut self) {
-        if self.down.is_some() {
-            // Behind a frame that is still being written: look again later.
-            return self.deadlines.held(Some(Instant::now()));
-        }
         let held = usize::from(std::mem::take(&mut self.carry_len));
         self.deadlines.held(None);
         if held > 0 && !self.viewer_deaf {
-            let mut buffer = Buffer::take();
-            buffer[HEADER_ROOM..HEADER_ROOM + held].copy_from_slice(&self.carry[..held]);
-            let at = put_header(&mut buffer, HEADER_ROOM, held);
-            self.down = Some(Pending { buffer, at, end: HEADER_ROOM + held });
+            let mut frame = [0; HEADER_ROOM + MAX_CARRY];
+            frame[HEADER_ROOM..HEADER_ROOM + held].copy_from_slice(&self.carry[..held]);
+            let at = put_header(&mut frame, HEADER_ROOM, held);
+            self.control.extend_from_slice(&frame[at..HEADER_ROOM + held]);
         }
     }
 

@@ -26,6 +26,9 @@ use super::end::{End, Side};
 /// sessions on the same thread, the delay of a small message grows with this number.
 const ROUNDS: usize = 2;
 
+/// Bytes held back at most: a UTF-8 character's first three.
+pub(super) const MAX_CARRY: usize = 3;
+
 /// Decided before the 101; the pump reads it and re-decides nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -79,6 +82,11 @@ impl Stop {
             Poll::Pending => Poll::Pending,
         }
     }
+
+    /// Waits for the cause. Cancel-safe: a cause that was not returned is still there.
+    pub async fn asked(&mut self) -> End {
+        poll_fn(|cx| self.poll_cause(cx)).await
+    }
 }
 
 /// A handle and the end it stops.
@@ -111,12 +119,12 @@ pub struct Pump<V, T> {
     pub(super) down: Option<Pending>,
     /// Payload on its way to the target.
     pub(super) up: Option<Pending>,
-    /// Control frames on their way to the viewer.
+    /// Control frames, and held bytes let go, on their way to the viewer.
     pub(super) control: Vec<u8>,
     pub(super) control_at: usize,
     pub(super) flush_viewer: bool,
     /// First bytes of a character whose rest has not come.
-    pub(super) carry: [u8; 3],
+    pub(super) carry: [u8; MAX_CARRY],
     pub(super) carry_len: u8,
     /// The target may still send.
     pub(super) target_open: bool,
@@ -130,6 +138,8 @@ pub struct Pump<V, T> {
     /// The viewer takes no more writes.
     pub(super) viewer_deaf: bool,
     close_queued: bool,
+    /// We end the session, for a cause of our own: nobody gets more time.
+    forced: bool,
     end: Option<End>,
 }
 
@@ -161,7 +171,7 @@ where
             control: Vec::new(),
             control_at: 0,
             flush_viewer: false,
-            carry: [0; 3],
+            carry: [0; MAX_CARRY],
             carry_len: 0,
             target_open: true,
             target_deaf: false,
@@ -170,6 +180,7 @@ where
             viewer_open: true,
             viewer_deaf: false,
             close_queued: false,
+            forced: false,
             end: None,
         }
     }
@@ -231,8 +242,18 @@ where
         self.deadlines.closing(Instant::now());
     }
 
+    /// The target took bytes. When the viewer can send no more, these are among its last: the closing clock
+    /// begins anew, so that a slow target gets them all for as long as it goes on reading. (The other way it
+    /// cannot happen: the target's end is not read before what came ahead of it is written.)
+    pub(super) fn wrote_to_target(&mut self) {
+        if !self.viewer_open && !self.forced {
+            self.deadlines.restart_closing(Instant::now() + CLOSING);
+        }
+    }
+
     /// Ends from our side: what is under way goes out, then the close; the viewer's answer is waited for.
     pub(super) fn finish_for(&mut self, cause: End) {
+        self.forced = true;
         self.set_end(cause);
         self.target_open = false;
         self.deliver = false;
@@ -291,6 +312,7 @@ where
         if self.close_queued || self.viewer_deaf {
             return;
         }
+        self.release_carry();
         if let Some(end) = &self.end {
             let (code, reason) = end.close();
             self.queue_control(Kind::Close, &Close::payload(code, &reason));

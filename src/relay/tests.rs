@@ -188,6 +188,61 @@ async fn a_stalled_viewer_holds_two_buffers_and_is_ended_after_a_minute() {
     drop(s.viewer);
 }
 
+/// Reads a little every three seconds until the end; everything read.
+async fn sip(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
+    let (mut bytes, mut piece) = (Vec::new(), [0; 64]);
+    loop {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        match stream.read(&mut piece).await.unwrap() {
+            0 => return bytes,
+            count => bytes.extend_from_slice(&piece[..count]),
+        }
+    }
+}
+
+/// 600 bytes for the target and the viewer's goodbye behind them.
+fn paste_and_leave() -> Vec<u8> {
+    [&[0x82, 0xfe, 2, 88, 0, 0, 0, 0][..], &[7; 600], &[0x88, 0x80, 0, 0, 0, 0]].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_gets_the_last_bytes_whoever_ended() {
+    let mut s = start(Plan::default(), 64, (b"", &[7; 600])).await;
+    s.target.shutdown().await.unwrap();
+    let raw = sip(s.viewer.get_mut()).await;
+    assert_eq!(raw.iter().filter(|byte| **byte == 7).count(), 600);
+    let (code, reason) = End::TargetClosed.close();
+    assert!(raw.ends_with(&[&code.number().to_be_bytes()[..], reason.as_bytes()].concat()));
+    assert_eq!(s.end.await.unwrap(), End::TargetClosed);
+
+    let mut s = start(Plan::default(), 64, (&paste_and_leave(), b"")).await;
+    assert_eq!(sip(&mut s.target).await, [7; 600]);
+    drop(s.target);
+    assert_eq!(s.end.await.unwrap(), End::ViewerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_stops_reading_is_not_waited_for_when_the_viewer_has_left() {
+    let mut s = start(Plan::default(), 64, (&paste_and_leave(), b"")).await;
+    let begun = tokio::time::Instant::now();
+    assert_eq!(until_close(&mut s.viewer).await.1, 1000);
+    assert_eq!(begun.elapsed().as_secs(), 5);
+    assert_eq!(s.end.await.unwrap(), End::ViewerClosed);
+    assert_eq!(begun.elapsed().as_secs(), 10, "as much time again for the goodbye");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_waited_for_when_we_end_the_session() {
+    let mut s = start(Plan::default(), 64, (&paste_and_leave(), b"")).await;
+    let target = tokio::spawn(async move { sip(&mut s.target).await });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let begun = tokio::time::Instant::now();
+    s.stop.stop(End::Revoked);
+    assert_eq!(s.end.await.unwrap(), End::ViewerClosed, "the first cause is the session's");
+    assert!(begun.elapsed() <= Duration::from_secs(5));
+    assert!(target.await.unwrap().len() < 600);
+}
+
 #[tokio::test(start_paused = true)]
 async fn pings_go_out_and_silence_is_noticed() {
     let plan = Plan { ping: Some(Duration::from_secs(30)), ..Plan::default() };
@@ -235,6 +290,28 @@ async fn serial_frames_end_at_characters_and_bytes_are_never_kept() {
     s.target.shutdown().await.unwrap();
     let (bytes, code, _) = until_close(&mut s.viewer).await;
     assert_eq!((bytes, code), (vec![0xf0, 0x9f], 1000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn held_bytes_overtake_no_frame_and_come_before_the_close() {
+    let plan = Plan { whole_characters: true, ..Plan::default() };
+    // One byte of room: the pong is half written when the held byte's time is over.
+    let mut s = start(plan.clone(), 1, (b"", b"")).await;
+    s.target.write_all(&[0xe2]).await.unwrap();
+    s.viewer.get_mut().write_all(&[0x89, 0x80, 0, 0, 0, 0]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut raw = [0; 5];
+    s.viewer.get_mut().read_exact(&mut raw).await.unwrap();
+    assert_eq!(raw, [0x8a, 0, 0x82, 1, 0xe2]);
+
+    let mut s = start(plan, 1024, (b"", b"")).await;
+    s.target.write_all(&[0xe2]).await.unwrap();
+    while s.counters.down.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    s.stop.stop(End::Drain);
+    let (bytes, code, _) = until_close(&mut s.viewer).await;
+    assert_eq!((bytes, code), (vec![0xe2], 1001));
 }
 
 #[tokio::test(start_paused = true)]

@@ -74,6 +74,7 @@ where
                         self.up = None;
                     }
                     self.deadlines.stalled(Side::Target, None);
+                    self.wrote_to_target();
                 }
                 Poll::Ready(Ok(_)) => self.target_failed(std::io::ErrorKind::WriteZero),
                 Poll::Ready(Err(error)) => self.target_failed(error.kind()),

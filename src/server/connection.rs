@@ -6,19 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use tracing::debug;
 
 use crate::admin;
 use crate::api::Api;
-use crate::limits::Cap;
+use crate::limits::{Cap, CapPermit};
 use crate::net::stream::ViewerStream;
 use crate::net::tls::TlsAcceptor;
 use crate::net::workers::Accepted;
@@ -33,11 +35,21 @@ const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
 /// From the first byte of a request to the end of its head.
 const HEAD: Duration = Duration::from_secs(5);
 
-/// Request line (4 KiB) and headers (16 KiB).
-const MAX_HEAD: usize = 20 * 1024;
+/// Longest request target, in bytes: a console URL is under 300, proxies add prefixes.
+const MAX_URI: usize = 4 * 1024;
+
+/// All headers of a request, names and values with their separators, in bytes: cookies of a whole domain fit.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// What is read of a head before it is given up: both of these, and the rest of the request line.
+const MAX_HEAD: usize = MAX_URI + MAX_HEADER_BYTES + 256;
 
 /// Headers in a request: browsers send about 20, load balancers add a few.
 const MAX_HEADERS: usize = 64;
+
+/// Connections to the admin listener at once. It has a cap of its own: whoever exhausts the public one must
+/// not make the process look dead to those who watch it.
+pub(super) const ADMIN_CONNECTIONS: usize = 256;
 
 /// What a listener serves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,23 +68,39 @@ pub(super) struct Shared {
     pub(super) api: Arc<Api>,
     pub(super) proxy: Arc<Proxy>,
     pub(super) unauthenticated: Cap,
+    /// Connections to the admin listener.
+    pub(super) watchers: Cap,
     pub(super) inventory: Arc<Inventory>,
     pub(super) draining: AtomicBool,
 }
 
+/// How long a refused client may take to hear of it.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// Serves one connection until it closes or becomes a session.
 pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
+    let roles = shared.roles.get(accepted.listener).copied().unwrap_or_default();
+    let cap = if roles.admin { &shared.watchers } else { &shared.unauthenticated };
     // Given back when this connection ends or becomes a session: hyper's future resolves at the upgrade.
-    let Some(_permit) = shared.unauthenticated.acquire() else {
+    let Some(permit) = cap.acquire().map(Arc::new) else {
         debug!(peer = %accepted.peer, "refused: too many connections without a session");
         return;
     };
     let Some(stream) = establish(&shared, accepted.socket).await else { return };
     let connection = Connection { peer: accepted.peer, load: Arc::new(accepted.load) };
-    let roles = shared.roles.get(accepted.listener).copied().unwrap_or_default();
-    let service = service_fn(move |request| {
-        let (shared, connection) = (Arc::clone(&shared), connection.clone());
-        async move { Ok::<_, Infallible>(route(&shared, roles, request, &connection).await) }
+    let held = Arc::clone(&permit);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (shared, connection, held) = (Arc::clone(&shared), connection.clone(), Arc::clone(&held));
+        async move {
+            let on_upgrade = request.extensions().get::<OnUpgrade>().cloned();
+            let response = route(&shared, roles, request, &connection).await;
+            if let Some(on_upgrade) =
+                on_upgrade.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS)
+            {
+                tokio::spawn(hang_up(on_upgrade, held));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -82,10 +110,24 @@ pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
+    drop(permit);
     // A hang-up, a time-out or bytes that are no HTTP: the peer has been answered as far as it can be.
     if let Err(error) = served {
         debug!(%error, "connection ended");
     }
+}
+
+/// Ends a connection whose upgrade was refused. hyper hands it over all the same, once the answer is written,
+/// and dropping it would end TLS without close_notify and, with bytes still unread, reset the answer away.
+async fn hang_up(on_upgrade: OnUpgrade, _permit: Arc<CapPermit>) {
+    // An error: the connection went on to another request, or is gone.
+    let Ok(upgraded) = on_upgrade.await else { return };
+    let mut stream = TokioIo::new(upgraded);
+    let goodbye = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    let _ = timeout(LINGER, goodbye).await;
 }
 
 async fn establish(shared: &Shared, socket: TcpStream) -> Option<ViewerStream> {
@@ -111,11 +153,18 @@ async fn route(
     request: Request<Incoming>,
     connection: &Connection,
 ) -> Response<Full<Bytes>> {
+    if let Some(refused) = oversized(&request) {
+        return refused;
+    }
     if roles.admin {
         return admin::respond(&request, &shared.proxy, shared.draining.load(Ordering::SeqCst));
     }
     if roles.proxy {
         if ws::is_upgrade(request.headers()) {
+            // Connections made before the drain began could still ask for consoles.
+            if shared.draining.load(Ordering::SeqCst) {
+                return refused(StatusCode::SERVICE_UNAVAILABLE);
+            }
             return shared.proxy.upgrade(request, connection).await;
         }
         if let Some(page) = shared.web.respond(&request) {
@@ -124,6 +173,32 @@ async fn route(
     }
     let answered = if roles.api { shared.api.handle(request).await } else { None };
     answered.unwrap_or_else(not_found)
+}
+
+/// The refusal of a head beyond its bounds, which hyper knows only as a whole.
+fn oversized<B>(request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+    // Name, colon, space, value, line end.
+    let headers: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > MAX_URI {
+        Some(refused(StatusCode::URI_TOO_LONG))
+    } else if headers > MAX_HEADER_BYTES {
+        Some(refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))
+    } else {
+        None
+    }
+}
+
+/// A status, no body, and the end of the connection.
+fn refused(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
 }
 
 fn not_found() -> Response<Full<Bytes>> {

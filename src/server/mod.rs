@@ -121,6 +121,7 @@ impl Server {
                 fingerprints,
             )),
             unauthenticated,
+            watchers: Cap::new(connection::ADMIN_CONNECTIONS),
             inventory,
             draining: AtomicBool::new(false),
         });

@@ -2,11 +2,24 @@
 
 use consolegate::ids::Protocol;
 
-use crate::support::chromium::Browser;
-use crate::support::qemu::{Guest, Place};
+use crate::support::chromium::{Browser, Page};
+use crate::support::picture::Picture;
+use crate::support::qemu::{Guest, PROMPT, Place};
 use crate::support::server::{Running, target};
 
 const VM: &str = "6c1f2a90-0000-4000-8000-000000000001";
+
+/// noVNC's canvas.
+const CANVAS: &str = "#stage canvas";
+
+/// Per colour, out of 255: QEMU may send JPEG, which blurs the edges of letters.
+const TOLERANCE: u8 = 64;
+
+/// The share of pixels that may differ even so.
+const SAME: f64 = 0.0005;
+
+/// The share that two lines of text change at least.
+const TYPED: f64 = 0.003;
 
 fn endpoint(place: &Place) -> String {
     match place {
@@ -20,12 +33,79 @@ async fn serve(guest: &Guest) -> Running {
     Running::start(&target(VM, "guest", &consoles)).await
 }
 
+async fn connected(page: &Page) {
+    page.wait_for("document.documentElement.dataset.state === 'connected'").await;
+}
+
+/// Waits until the browser shows what QEMU says is on the screen, and returns it.
+async fn same_screen(page: &Page, guest: &Guest) -> Picture {
+    let mut last = 1.0;
+    for _ in 0..200 {
+        let (shown, real) = (page.canvas(CANVAS).await, guest.screendump().await);
+        last = shown.difference(&real, TOLERANCE);
+        if last <= SAME && !real.is_blank() {
+            return shown;
+        }
+        // Lets the page draw; what is awaited is a frame, not time.
+        page.eval::<bool>("new Promise(drawn => requestAnimationFrame(() => drawn(true)))").await;
+    }
+    panic!("the browser's picture and QEMU's differ in {:.2} % of the pixels", last * 100.0);
+}
+
+/// Waits until the canvas shows anything at all.
+async fn painted(page: &Page) {
+    let colours = format!(
+        "new Set(new Uint32Array(document.querySelector('{CANVAS}').getContext('2d')
+            .getImageData(0, 0, 640, 400).data.buffer)).size"
+    );
+    page.wait_for(&format!("{colours} > 1")).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guests_screen_is_in_the_browser_and_keys_change_it() {
+async fn the_guests_screen_is_in_the_browser_and_typed_keys_change_it() {
     let guest = Guest::boot().await;
     let server = serve(&guest).await;
     let browser = Browser::launch().await;
     let url = server.issue(VM, Protocol::Vnc).await;
+
     let page = browser.page(&url).await;
-    page.screenshot("/tmp/one.png").await;
+    connected(&page).await;
+    let before = same_screen(&page, &guest).await;
+    assert!(!page.eval::<String>("location.href").await.contains("token"), "the token left the address bar");
+
+    page.type_text("echo typed in a browser").await;
+    page.key("Enter").await;
+    let typed = guest.screen_where("the typed text", |now| now.difference(&before, TOLERANCE) > TYPED).await;
+    assert!(!typed.is_blank());
+    let after = same_screen(&page, &guest).await;
+    assert!(after.difference(&before, TOLERANCE) > TYPED, "the browser followed");
+    assert_eq!(page.violations().await, Vec::<String>::new());
+
+    // The same URL again, in a tab of its own: told inside the console, and nothing reaches the guest.
+    let again = browser.page(&url).await;
+    again.wait_for("document.body.innerText.includes('already used')").await;
+    painted(&again).await;
+    assert_eq!(again.violations().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_serial_page_runs_a_command_in_the_guest_and_shows_its_output() {
+    let guest = Guest::boot().await;
+    let server = serve(&guest).await;
+    let browser = Browser::launch().await;
+    let page = browser.page(&server.issue(VM, Protocol::Serial).await).await;
+    connected(&page).await;
+
+    page.key("Enter").await;
+    let shows = |text: &str| {
+        format!(
+            "document.querySelector('.xterm-rows').textContent.replaceAll('\\u00a0', ' ').includes('{text}')"
+        )
+    };
+    page.wait_for(&shows(PROMPT.trim())).await;
+    // Computed in the guest, so that the echo of what was typed is not taken for the answer.
+    page.type_text("echo answer-$((6*7))").await;
+    page.key("Enter").await;
+    page.wait_for(&shows("answer-42")).await;
+    assert_eq!(page.violations().await, Vec::<String>::new());
 }

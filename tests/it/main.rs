@@ -1,4 +1,27 @@
 //! The integration tests: one binary, so that the support code is compiled and linked once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::large_futures,
+    clippy::type_complexity,
+    reason = "a test fails by panicking, its futures live once, its tables explain themselves"
+)]
+
 mod console;
+mod drain;
+mod guest;
+mod handshake;
+mod lifecycle;
+mod limits;
+mod listeners;
+mod logs;
+mod mass;
+mod memory;
+mod openstack;
+mod refusals;
 mod support;
+mod tempest;
+mod tls;
+mod tokens_once;
+mod vnc_password;
+mod xvnc;

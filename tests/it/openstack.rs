@@ -1,8 +1,12 @@
 //! The OpenStack clients as users run them, against an issuer: python-openstackclient, openstacksdk, novaclient.
 
+use futures_util::StreamExt as _;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::python;
+use crate::support::server::{PROJECT, Running, TOKEN, open, target};
+use crate::support::xvnc::Xvnc;
 
 /// The newest microversion of nova 34, and ours.
 const NEWEST: &str = "2.104";
@@ -80,7 +84,8 @@ pub(crate) async fn openstackclient_shows_urls(cloud: &Cloud<'_>, server: &Serve
     for (version, api) in ways {
         for (kind, flag) in [("novnc", "--novnc"), ("serial", "--serial")] {
             for who in [server.id, server.name] {
-                let ran = cloud.openstack(version, &["console", "url", "show", flag, who, "-f", "json"]).await;
+                let ran =
+                    cloud.openstack(version, &["console", "url", "show", flag, who, "-f", "json"]).await;
                 urls.push(cloud.checked(server, kind, api, &json(&ran.success())));
             }
         }
@@ -113,10 +118,9 @@ pub(crate) async fn sdk_gets_urls(cloud: &Cloud<'_>, server: &Server<'_>) -> Vec
             let console = &answers[format!("get_server_console_url_{kind}")];
             urls.push(cloud.checked(server, kind, Api::Action, console));
         }
-        for (call, kind) in [
-            ("create_server_remote_console", "novnc"),
-            ("create_server_remote_console_serial", "serial"),
-        ] {
+        for (call, kind) in
+            [("create_server_remote_console", "novnc"), ("create_server_remote_console_serial", "serial")]
+        {
             match old {
                 true => assert_eq!(answers[call]["error"], 404, "no such API below 2.6: {answers}"),
                 false => urls.push(cloud.checked(server, kind, Api::RemoteConsoles, &answers[call])),
@@ -162,4 +166,45 @@ pub(crate) async fn openstackclient_shows_refusals(cloud: &Cloud<'_>, server: &S
     }
     let ran = cloud.openstack(Some("2.105"), &[&show[..], &["--novnc", server.name]].concat()).await;
     assert!(!ran.status.success() && ran.stderr.contains("2.104"), "too new a version: {}", ran.stderr);
+}
+
+const VM: (&str, &str) = ("11111111-2222-4333-8444-555555555555", "web server");
+
+/// Every URL that every client got opens a console, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn unmodified_clients_get_urls_that_open_consoles() {
+    let screen = Xvnc::start(None).await;
+    let line = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let consoles = format!(
+        "vnc = \"tcp://{}\"\nserial = \"tcp://{}\"\nserial_viewers = \"share\"",
+        screen.address(),
+        line.local_addr().unwrap()
+    );
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = line.accept().await {
+            let _ = socket.write_all(b"login: ").await;
+        }
+    });
+    let limits = "[limits]\noutstanding_per_target = 0\nissue_per_second = 0\n";
+    let running = Running::start(&format!("{limits}{}", target(VM.0, VM.1, &consoles))).await;
+    let public_url = format!("http://{}", running.at.proxy);
+    let server = Server { id: VM.0, name: VM.1, is_baremetal: false };
+    let mut urls = Vec::new();
+    for endpoint in [format!("{public_url}/v2.1"), format!("{public_url}/v2.1/{PROJECT}")] {
+        let cloud = Cloud { endpoint: &endpoint, token: TOKEN, public_url: &public_url };
+        urls.extend(openstackclient_shows_urls(&cloud, &server).await);
+        urls.extend(sdk_gets_urls(&cloud, &server).await);
+        urls.extend(novaclient_gets_urls(&cloud, &server).await);
+        openstackclient_shows_refusals(&cloud, &server).await;
+    }
+    assert!(urls.len() > 20, "{} URLs", urls.len());
+    for url in urls {
+        let token = &url[url.len() - 36..];
+        let (mut socket, _) =
+            open(&running.ws(token), &[]).await.unwrap_or_else(|status| panic!("{status}: {url}"));
+        let first = socket.next().await.unwrap().unwrap().into_data();
+        let expected: &[u8] = if url.contains("vnc_lite.html") { b"RFB 003.008\n" } else { b"login: " };
+        assert_eq!(first, expected, "{url}");
+        assert_eq!(open(&running.ws(token), &[]).await.unwrap_err(), 403, "a second use of {url}");
+    }
 }

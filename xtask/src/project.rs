@@ -111,6 +111,12 @@ impl Stamp {
         fs::read_to_string(&self.file).is_ok_and(|done| done == self.wanted)
     }
 
+    /// Forgets what was done, before a step that replaces it: one cut short must not pass for the last one.
+    pub(crate) fn clear(&self) {
+        // Without a stamp there is nothing to forget; one that stays makes `set` fail as well.
+        let _ = fs::remove_file(&self.file);
+    }
+
     /// Records that the step is done.
     pub(crate) fn set(&self) -> Result<()> {
         if let Some(dir) = self.file.parent() {

@@ -14,6 +14,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     web::build()?;
     if args.is_empty() {
         lint::all(&parts.venv)?;
+        web::test()?;
     }
     let mut command = cargo(["test", "--workspace", "--locked"]);
     command.args(args);

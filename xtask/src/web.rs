@@ -25,12 +25,14 @@ pub(crate) fn build() -> Result<PathBuf> {
     let lock = Content::default().file(&web.join("package.json"))?.file(&web.join("package-lock.json"))?;
     let packages = Stamp::new("npm", lock);
     if !packages.is_fresh() || !web.join("node_modules").is_dir() {
+        packages.clear();
         let mut command = Command::new("npm");
         command.args(["ci", "--no-audit", "--no-fund"]).current_dir(&web);
         let remedy = "check that npm reaches its registry (`npm ping`), then run this command again";
         ui::step("Installing the pages' packages (npm ci)", remedy, command)?;
         packages.set()?;
     }
+    pages.clear();
     // What an older build left must not be embedded by the next one.
     if dist.exists() {
         fs::remove_dir_all(&dist)?;
@@ -44,4 +46,15 @@ pub(crate) fn build() -> Result<PathBuf> {
     )?;
     pages.set()?;
     Ok(dist)
+}
+
+/// Runs the pages' own tests (addresses, layouts, reasons), which need no browser.
+pub(crate) fn test() -> Result<()> {
+    let mut command = Command::new("npm");
+    command.arg("test").current_dir(root().join("web"));
+    ui::step(
+        "Testing the pages",
+        "mend what the lines above name in web/, then run this command again",
+        command,
+    )
 }

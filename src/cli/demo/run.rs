@@ -1,5 +1,6 @@
 //! `consolegate demo`: a server with consoles to try, and the links to them.
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -68,24 +69,29 @@ fn config(port: u16, targets: Vec<Target>) -> anyhow::Result<Config> {
 
 /// Prints one link per console, and how to get more.
 async fn introduce(server: &Server, targets: &[Target]) -> anyhow::Result<()> {
-    print::line("\nOpen these in a browser. Each link works once, within ten minutes.\n");
+    let mut text = String::from("\nOpen these in a browser. Each link works once, within ten minutes.\n\n");
     for target in targets {
         for protocol in [Protocol::Vnc, Protocol::Serial] {
             if target.endpoint(protocol).is_some() {
                 let url = server.api().issue(&target.id, protocol, &UserId::from("demo"), None).await?;
-                print::line(format_args!("  {:<12} {:<7} {url}", target.name, protocol.as_str()));
+                writeln!(text, "  {:<12} {:<7} {url}", target.name, protocol.as_str())?;
             }
         }
     }
     if let Some(token) = &server.config().generated.token {
         let api = format!("http://{}/v2.1", server.addresses().api);
+        let program = std::env::current_exe().unwrap_or_else(|_| "consolegate".into());
         let name = targets.first().map_or("demo-canvas", |target| target.name.as_str());
-        print::line(format_args!(
+        write!(
+            text,
             "\nMore links, as a tenant would get them:\n\n  \
-             CONSOLEGATE_TOKEN={} consolegate issue --api {api} {name}\n\n\
+             CONSOLEGATE_TOKEN={} {} issue --api {api} {name}\n\n\
              Ctrl-C ends the demo.\n",
             token.expose_secret(),
-        ));
+            program.display(),
+        )?;
     }
+    // At once and last, so that no log line stands between the links.
+    print::line(text);
     Ok(())
 }

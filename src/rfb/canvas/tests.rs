@@ -269,34 +269,3 @@ proptest! {
         prop_assert!(screen.pixels == painted(&server));
     }
 }
-
-/// Writes the screens as PPM pictures for a person to look at: `CANVAS_PICTURES=/some/dir cargo test --lib
-/// rfb::canvas::tests::pictures -- --ignored`.
-#[test]
-#[ignore = "for people: writes pictures"]
-fn pictures() {
-    let dir = std::env::var("CANVAS_PICTURES").expect("CANVAS_PICTURES names a directory");
-    let mut demo = greeted(CanvasServer::demo("consolegate demo: a VNC console"));
-    demo.set_status("12:34:56 UTC");
-    for keysym in [0xffe3, 0xffe9, 0xffff].into_iter().chain(b"hello world".iter().map(|&b| u32::from(b))) {
-        demo.feed(&key(keysym)).expect("a key");
-    }
-    for step in 0..200u16 {
-        let [x, y] = [100 + step * 3, 300 + (step % 40) * 2].map(u16::to_be_bytes);
-        demo.feed(&[&[5, 1 << (step / 70)], x.as_slice(), &y].concat()).expect("a move");
-    }
-    demo.feed(b"\x06\0\0\0\0\0\0\x0bpasted text").expect("a clipboard");
-    let short = CanvasServer::refusal(
-        "This link was already used.",
-        "Every link opens one console once. Ask for a new one and open it here.",
-    );
-    let long = CanvasServer::refusal(
-        "The console of server bm1 did not answer: target offers only VNC password (type 2): set vnc_security.types = [\"pass-through\"] to let the viewer type it. A reason that goes on and on, with averyveryveryveryveryveryveryveryveryveryveryverylongword in it.",
-        "Reference req-3f1c1a52-93a4-4d5e-9c53-a566cb3443ab. Try again in a minute; if it stays so, tell your operator.",
-    );
-    for (name, server) in [("demo", &demo), ("short", &short), ("long", &long)] {
-        let mut ppm = format!("P6 {WIDTH} {HEIGHT} 255\n").into_bytes();
-        ppm.extend(painted(server).into_iter().flatten());
-        std::fs::write(format!("{dir}/{name}.ppm"), ppm).expect("a picture");
-    }
-}

@@ -3,16 +3,23 @@
 //! `cargo xtask test` says where they are; without it they are looked for in their usual places. One that is
 //! missing fails its tests with the remedy: a skipped test proves nothing.
 
+pub(crate) mod binary;
+pub(crate) mod chance;
 pub(crate) mod chromium;
+pub(crate) mod console;
 mod devtools;
+pub(crate) mod files;
 mod keys;
 pub(crate) mod picture;
 pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod qemu;
 pub(crate) mod qmp;
+pub(crate) mod rfb;
 pub(crate) mod server;
 pub(crate) mod temp;
+pub(crate) mod viewer;
+pub(crate) mod wire;
 pub(crate) mod xvnc;
 
 use std::env;

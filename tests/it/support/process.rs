@@ -28,6 +28,21 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// Where its output goes.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap_or_else(|| panic!("{} has ended", self.name))
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
+        self.child.wait().await.expect("the state of a child")
+    }
+
     /// Tries `attempt` until it gives something, and fails at once when the program has ended.
     ///
     /// The programs we start announce themselves by making a file or a socket, which only looking tells.

@@ -83,8 +83,12 @@ impl Running {
     /// The token alone.
     pub(crate) async fn token(&self, target: &str, protocol: Protocol) -> String {
         let url = self.issue(target, protocol).await;
-        let start = url.find("token%3D").map(|at| at + 8).or_else(|| url.find("token=").map(|at| at + 6));
-        url[start.expect("no token in the URL")..].chars().take(36).collect()
+        token_of(&url)
+    }
+
+    /// The one origin that is allowed without being listed.
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.at.proxy)
     }
 
     /// Where a bare client opens a console.
@@ -109,6 +113,12 @@ impl Running {
     }
 }
 
+/// The token inside a console URL.
+pub(crate) fn token_of(url: &str) -> String {
+    let start = url.find("token%3D").map(|at| at + 8).or_else(|| url.find("token=").map(|at| at + 6));
+    url[start.expect("no token in the URL")..].chars().take(36).collect()
+}
+
 /// Opens a WebSocket; the error is the refusal's HTTP status.
 pub(crate) async fn open(url: &str, headers: &[(&'static str, &str)]) -> Result<(Socket, Response), u16> {
     let mut request = url.into_client_request().expect("not a URL");
@@ -130,6 +140,53 @@ pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> String {
     // A reset after the answer is an end like another.
     let _ = within("the server's answer", socket.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// What the server said, taken apart.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Status line and headers, in lower case.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// Parses an answer as [`raw`] returns it.
+    pub(crate) fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+        let status = head.get(9..12).and_then(|digits| digits.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status: {text:?}"));
+        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    /// The header's value, if it is there; `name` in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+    }
+
+    /// Asserts what every refusal without a body has in common.
+    pub(crate) fn assert_bare(&self, status: u16, what: &str) {
+        assert_eq!(self.status, status, "{what}: {self:?}");
+        assert_eq!(self.body, "", "{what}");
+        assert_eq!(self.header("connection"), Some("close"), "{what}: {self:?}");
+        let waits = matches!(status, 429 | 503);
+        assert_eq!(self.header("retry-after").is_some(), waits, "{what}: {self:?}");
+    }
+}
+
+/// An upgrade request as a client would write it: no `Origin`, the key of RFC 6455 section 1.3.
+pub(crate) fn upgrade(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: console.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+}
+
+/// The bare answer to an upgrade that is refused.
+pub(crate) async fn refused(address: SocketAddr, target: &str) -> Answer {
+    Answer::parse(&raw(address, upgrade(target).as_bytes()).await)
 }
 
 /// A request with `Connection: close`; status line, headers and body in one text.

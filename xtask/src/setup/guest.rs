@@ -45,6 +45,7 @@ pub(crate) fn build() -> Result<Guest> {
             "the test guest is built from x86-64 packages, and this machine is {ARCH}. To go on: use an x86-64 one"
         );
     }
+    stamp.clear();
     let work = dir.join("work");
     remove(&work)?;
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;

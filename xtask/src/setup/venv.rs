@@ -40,6 +40,7 @@ pub(crate) fn build() -> Result<PathBuf> {
              `sudo apt-get install python3-venv`), then run this command again"
         );
     };
+    stamp.clear();
     if venv.exists() {
         fs::remove_dir_all(&venv).with_context(|| format!("cannot remove {}", venv.display()))?;
     }

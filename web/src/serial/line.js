@@ -1,0 +1,68 @@
+// The serial line: bytes out in binary frames, at a pace it can take; bytes or text in.
+
+/** Bytes a frame and milliseconds between frames. `slow` is 8 kB/s, less than a line of 115200 baud carries. */
+const PACES = { fast: [4096, 4], slow: [64, 8] };
+
+/** What may wait to be sent: a large paste, and a bound. */
+const LIMIT = 4 * 1024 * 1024;
+
+/** Events: `data` with the frame's bytes or text as detail. */
+export class Line extends EventTarget {
+  #encoder = new TextEncoder();
+  #link = null;
+  #waiting = [];
+  #size = 0;
+  #timer = 0;
+
+  constructor() {
+    super();
+    this.pace = 'fast';
+  }
+
+  /** @param {import('../common/link.js').Link} link */
+  attach(link) {
+    this.#drop();
+    this.#link = link;
+    link.socket.addEventListener('message', ({ data }) => {
+      const detail = typeof data === 'string' ? data : new Uint8Array(data);
+      this.dispatchEvent(new CustomEvent('data', { detail }));
+    });
+    link.addEventListener('end', () => this.#drop());
+  }
+
+  /** @param {string} text @returns {boolean} false if there is no connection, or too much waits already */
+  send(text) {
+    return this.sendBytes(this.#encoder.encode(text));
+  }
+
+  /** @param {Uint8Array} bytes */
+  sendBytes(bytes) {
+    if (this.#link?.socket.readyState !== WebSocket.OPEN || this.#size + bytes.length > LIMIT) return false;
+    this.#waiting.push(bytes);
+    this.#size += bytes.length;
+    if (!this.#timer) this.#next();
+    return true;
+  }
+
+  #next() {
+    const [most, pause] = PACES[this.pace];
+    this.#timer = 0;
+    const first = this.#waiting[0];
+    if (!first || this.#link?.socket.readyState !== WebSocket.OPEN) return;
+    const part = first.subarray(0, most);
+    this.#link.socket.send(part);
+    this.#size -= part.length;
+    if (part.length < first.length) this.#waiting[0] = first.subarray(part.length);
+    else this.#waiting.shift();
+    // A single key press leaves at once and starts no timer that the next one would wait for.
+    if (this.#waiting.length) this.#timer = setTimeout(() => this.#next(), pause);
+  }
+
+  #drop() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#waiting = [];
+    this.#size = 0;
+    this.#link = null;
+  }
+}
