@@ -21,10 +21,9 @@ impl Cap {
 
     /// A permit, unless all are taken.
     pub fn acquire(&self) -> Option<CapPermit> {
-        let used = self.used.fetch_add(1, Ordering::AcqRel);
-        // From here on the permit's drop gives the count back, also when it is refused.
-        let permit = CapPermit(Arc::clone(&self.used));
-        (self.most == 0 || used < self.most).then_some(permit)
+        let room = |used| (self.most == 0 || used < self.most).then_some(used + 1);
+        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
+        Some(CapPermit(Arc::clone(&self.used)))
     }
 
     /// Permits taken now.

@@ -57,6 +57,12 @@ impl Held {
             Confirm::Lost => Err(Refusal::Busy(self.grant.protocol)),
         }
     }
+
+    /// Gives the token back before the viewer hears of it: who tries again at once must not meet this claim.
+    async fn release(mut self) {
+        // A release that fails is made up for by the lease, which runs out.
+        self.settled = self.store.release(self.key, self.nonce).await.is_ok();
+    }
 }
 
 impl Drop for Held {
@@ -75,10 +81,30 @@ impl Drop for Held {
 /// token is given back.
 pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) -> Result<Entered, Refusal> {
     let held = Held::claim(&proxy.store, key).await?;
-    let grant = Arc::clone(&held.grant);
-    let target = current_target(proxy, &grant)?;
+    let (entered, viewers) = match reach(proxy, admission, &held.grant, key).await {
+        Ok(reached) => reached,
+        Err(refusal) => {
+            held.release().await;
+            return Err(refusal);
+        }
+    };
+    held.confirm().await?;
+    if viewers == Viewers::Steal {
+        entered.seat.take_over();
+    }
+    Ok(entered)
+}
+
+/// What lies between claim and confirm: limits, target check, dial, greeting.
+async fn reach(
+    proxy: &Proxy,
+    admission: Admission,
+    grant: &Arc<Grant>,
+    key: TokenKey,
+) -> Result<(Entered, Viewers), Refusal> {
+    let target = current_target(proxy, grant)?;
     let viewers = target.viewers(grant.protocol);
-    let seated = proxy.sessions.seat(admission, Arc::clone(&grant), viewers);
+    let seated = proxy.sessions.seat(admission, Arc::clone(grant), viewers);
     let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
     let Some(endpoint) = target.endpoint(grant.protocol) else {
         return Err(Refusal::Changed(grant.protocol));
@@ -92,12 +118,8 @@ pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) ->
         }
         Protocol::Serial | Protocol::Spice | Protocol::Mks => (None, Vec::new()),
     };
-    let plan = plan(proxy, &grant, &key).await?;
-    held.confirm().await?;
-    if viewers == Viewers::Steal {
-        seat.take_over();
-    }
-    Ok(Entered { seat, stop, target: stream, outcome, early, plan })
+    let plan = plan(proxy, grant, key).await?;
+    Ok((Entered { seat, stop, target: stream, outcome, early, plan }, viewers))
 }
 
 /// The target as it is now, if it still is what the grant was made for (CVE-2013-0335: a token of a deleted
@@ -113,11 +135,11 @@ fn current_target(proxy: &Proxy, grant: &Grant) -> Result<Target, Refusal> {
 }
 
 /// Decides the session once, before the 101.
-async fn plan(proxy: &Proxy, grant: &Grant, key: &TokenKey) -> Result<Plan, Refusal> {
+async fn plan(proxy: &Proxy, grant: &Grant, key: TokenKey) -> Result<Plan, Refusal> {
     let settings = &proxy.settings;
     let mut longest = settings.max_session;
     if proxy.enforce_expiry {
-        let remaining = proxy.store.peek(*key).await?.ok_or(Refusal::Unknown)?.remaining;
+        let remaining = proxy.store.peek(key).await?.ok_or(Refusal::Unknown)?.remaining;
         longest = Some(longest.map_or(remaining, |set| set.min(remaining)));
     }
     Ok(Plan {

@@ -240,7 +240,10 @@ impl Proxy {
             match greeted {
                 Ok(early) => entered.early = early,
                 Err(end) => {
-                    account(&entered.seat.session, begun, &end);
+                    // The seat is kept to the last word, for a drain to wait for; the target is not.
+                    let Entered { seat, target, .. } = entered;
+                    drop(target);
+                    account(&seat.session, begun, &end);
                     let (code, reason) = end.close();
                     return Box::pin(viewer.close(code, &reason)).await;
                 }

@@ -111,8 +111,8 @@ impl Sessions {
 
     /// The global and source limits, before anything is claimed.
     pub(super) fn admit(self: &Arc<Self>, source: IpAddr) -> Result<Admission, Full> {
-        let all = self.all.acquire().ok_or(Full::Process)?;
         let from = self.sources.acquire(&source).ok_or(Full::Source)?;
+        let all = self.all.acquire().ok_or(Full::Process)?;
         Ok(Admission { sessions: Arc::clone(self), all: Some(all), _source: from, source })
     }
 

@@ -55,8 +55,8 @@ pub(super) fn token(uri: &Uri, headers: &HeaderMap) -> Option<Token> {
 
 /// The last value of `name` in the query, percent-decoded.
 pub(super) fn query_value(uri: &Uri, name: &str) -> Option<String> {
-    let mut pairs = uri.query()?.split('&').rev().filter_map(|pair| pair.split_once('='));
-    let (_, value) = pairs.find(|(key, _)| *key == name)?;
+    let mut pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.rfind(|(key, _)| *key == name)?;
     Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 

@@ -28,12 +28,14 @@ pub struct Channel<V> {
     early: Vec<u8>,
     /// The viewer has said goodbye.
     closed: bool,
+    /// The viewer broke the protocol: what it sends has no meaning any more.
+    failed: bool,
 }
 
 impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
     /// A channel over `stream`; `early` was read before and comes first.
     pub fn new(stream: V, early: Vec<u8>, accepts_text: bool) -> Self {
-        Self { stream, decoder: Decoder::new(accepts_text), early, closed: false }
+        Self { stream, decoder: Decoder::new(accepts_text), early, closed: false, failed: false }
     }
 
     /// Waits for the viewer's next bytes and appends their payload, which may be none (a control frame).
@@ -58,7 +60,10 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
                 self.closed = true;
                 Err(End::ViewerClosed)
             }
-            Some(Err(error)) => Err(End::Protocol(error)),
+            Some(Err(error)) => {
+                self.failed = true;
+                Err(End::Protocol(error))
+            }
         }
     }
 
@@ -89,10 +94,10 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
             .map_err(|_| End::ViewerGone)
     }
 
-    /// Says goodbye, waits a little for the viewer's if it has not said so, and hangs up.
+    /// Says goodbye, waits a little for the viewer's if that may still come, and hangs up.
     pub async fn close(mut self, code: CloseCode, reason: &str) {
         let frame = control_frame(Kind::Close, &Close::payload(code, reason));
-        if self.write(&frame).await.is_ok() && !self.closed {
+        if self.write(&frame).await.is_ok() && !self.closed && !self.failed {
             let mut ignored = Vec::new();
             let goodbye = async {
                 while self.receive(&mut ignored).await.is_ok() {
@@ -102,7 +107,15 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
             // Whether it came or not, the connection ends here.
             let _ = timeout(CLOSE, goodbye).await;
         }
-        let _ = timeout(CLOSE, self.stream.shutdown()).await;
+        let hang_up = async {
+            self.stream.shutdown().await?;
+            // What is still on its way in would reset the connection, and the close with it.
+            if self.failed {
+                tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await?;
+            }
+            io::Result::Ok(())
+        };
+        let _ = timeout(CLOSE, hang_up).await;
     }
 
     /// The parts for the pump: the stream and the decoder, which may stand inside a frame.

@@ -73,6 +73,7 @@ impl End {
                 (CloseCode::Normal, "the console closed the connection")
             }
             Self::TargetFailed(_) => (CloseCode::Failed, "the connection to the console broke"),
+            Self::Handshake(error) if error.by_viewer() => return (CloseCode::Protocol, error.to_string()),
             Self::Handshake(error) => return (CloseCode::Failed, error.to_string()),
             Self::Protocol(error) => return (error.close_code(), error.to_string()),
             Self::Silent => (CloseCode::Policy, "no answer to pings"),

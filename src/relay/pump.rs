@@ -285,6 +285,13 @@ where
         }
     }
 
+    /// The viewer broke the protocol: nothing it sends has a meaning any more, so no answer to the close is
+    /// waited for (RFC 6455 section 7.1.7).
+    pub(super) fn viewer_failed(&mut self, cause: End) {
+        self.finish_for(cause);
+        self.viewer_open = false;
+    }
+
     /// The viewer is gone without goodbye; the target still gets all that was accepted.
     pub(super) fn viewer_gone(&mut self) {
         self.viewer_open = false;
@@ -359,8 +366,19 @@ where
     let sleep = pin!(tokio::time::sleep_until(Instant::now()));
     let mut timer = Timer { sleep, armed: None };
     let end = poll_fn(|cx| pump.poll(cx, &mut stop, &mut timer)).await;
-    // For TLS the close_notify; a viewer that does not take it has been waited for long enough.
-    let _ = tokio::time::timeout(CLOSING, pump.viewer.shutdown()).await;
+    let Pump { mut viewer, target, .. } = pump;
+    drop(target);
+    let goodbye = async {
+        // For TLS the close_notify.
+        viewer.shutdown().await?;
+        // What is still on its way in would reset the connection, and the close with it.
+        if matches!(end, End::Protocol(_)) {
+            tokio::io::copy(&mut viewer, &mut tokio::io::sink()).await?;
+        }
+        io::Result::Ok(())
+    };
+    // A viewer that does not take it has been waited for long enough.
+    let _ = tokio::time::timeout(CLOSING, goodbye).await;
     end
 }
 

@@ -56,7 +56,7 @@ where
         match decoded.stop {
             None => {}
             Some(Ok(_close)) => self.viewer_closed(),
-            Some(Err(error)) => self.finish_for(End::Protocol(error)),
+            Some(Err(error)) => self.viewer_failed(End::Protocol(error)),
         }
     }
 

@@ -4,11 +4,13 @@
     clippy::unwrap_used,
     clippy::large_futures,
     clippy::type_complexity,
+    clippy::cast_possible_truncation,
     reason = "a test fails by panicking, its futures live once, its tables explain themselves"
 )]
 
 mod console;
 mod drain;
+mod endings;
 mod guest;
 mod handshake;
 mod lifecycle;

@@ -52,7 +52,7 @@ struct Plan {
 impl Plan {
     fn new(number: u32) -> Self {
         let mut chance = Chance::new(SEED ^ u64::from(number));
-        let protocol = if number % 2 == 0 { Protocol::Vnc } else { Protocol::Serial };
+        let protocol = if number.is_multiple_of(2) { Protocol::Vnc } else { Protocol::Serial };
         let ends = [Ends::ViewerCloses, Ends::TargetCloses, Ends::ViewerVanishes][number as usize / 2 % 3];
         // One in 50 moves more than the relay's buffer (60 KiB) and the sockets' first windows hold.
         let most = if chance.one_in(50) { 20_000 } else { 1_000 };

@@ -13,11 +13,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::process::Command;
 
 use crate::support::chance::{Chance, Checker, RECORD, records};
-use crate::support::process::Process;
-use crate::support::server::{self, PROJECT, Running, TOKEN, config, target};
+use crate::support::program::Program;
+use crate::support::server::{Running, config, target};
 use crate::support::wire::{self, BINARY, Frame, Incoming};
 use crate::support::{files, temp, within};
 
@@ -235,17 +234,18 @@ async fn two_hundred_stalled_viewers_cost_a_buffer_each() {
         listeners.push(UnixListener::bind(&socket).expect("a socket"));
     }
     // The binary itself: this process's memory is also other tests'.
-    let (process, proxy) = serve(dir.path(), &targets).await;
-    let pulse = issue(proxy, &id(STALLED)).await;
+    let program = Program::serve(&format!("[proxy]\nworkers = 1\n{targets}")).await;
+    let proxy = program.at;
+    let pulse = program.issue(&id(STALLED), Protocol::Serial).await;
     let mut pulse = Pulse::start(listeners.pop().expect("a socket"), proxy, &pulse).await;
     let (mut viewers, mut floods) = (Vec::new(), Vec::new());
     for (number, listener) in listeners.iter().enumerate() {
-        let token = issue(proxy, &id(number)).await;
+        let token = program.issue(&id(number), Protocol::Serial).await;
         viewers.push(wire::open(proxy, &token, Some(SMALL as u32)).await.expect("a console"));
         floods.push((accept(listener).await, Flood::new(number as u32, <[u8]>::to_vec)));
     }
     pulse.turns().await;
-    let idle = resident(&process);
+    let idle = resident(&program);
     loop {
         let mut moving = false;
         for (target, flood) in &mut floods {
@@ -256,7 +256,7 @@ async fn two_hundred_stalled_viewers_cost_a_buffer_each() {
             break;
         }
         pulse.turns().await;
-        let grown = resident(&process).saturating_sub(idle);
+        let grown = resident(&program).saturating_sub(idle);
         assert!(grown <= STALLED * RELAY_BUFFER + SLACK, "{grown} bytes more for {STALLED} stalled viewers");
     }
     assert!(floods.iter().all(|(_, flood)| flood.sent > RELAY_BUFFER), "some flood never reached its viewer");
@@ -271,44 +271,9 @@ fn id(number: usize) -> String {
     format!("{number:08x}-0000-4000-8000-000000000000")
 }
 
-/// The built binary with one worker, and where it listens.
-async fn serve(dir: &Path, targets: &str) -> (Process, std::net::SocketAddr) {
-    let file = dir.join("consolegate.toml");
-    let listen = "[listen]\napi = \"127.0.0.1:0\"\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
-    let limits = "[proxy]\nworkers = 1\n[limits]\nissue_per_second = 0\n";
-    let user = format!("[[auth.token]]\ntoken = \"{TOKEN}\"\nuser = \"demo\"\nproject = \"{PROJECT}\"\n");
-    let text = format!("{listen}{limits}{user}roles = [\"member\"]\n{targets}");
-    // It holds a credential: others must not read it.
-    std::fs::write(&file, text).expect("a configuration");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_consolegate"));
-    command.args(["--log", "json", "serve", "--config"]).arg(&file).env("RUST_LOG", "info");
-    let mut process = Process::start("consolegate", command, dir);
-    let log = dir.join("consolegate.log");
-    let listening = async || {
-        let said = std::fs::read_to_string(&log).ok()?;
-        let line = said.lines().find(|line| line.contains("\"role\":\"api and proxy\""))?;
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        line["address"].as_str()?.parse().ok()
-    };
-    let proxy = process.ready("its listeners", listening).await;
-    (process, proxy)
-}
-
-/// A token, as a tenant gets it.
-async fn issue(api: std::net::SocketAddr, server: &str) -> String {
-    let path = format!("/v2.1/servers/{server}/remote-consoles");
-    let headers = format!(
-        "X-Auth-Token: {TOKEN}\r\nContent-Type: application/json\r\nOpenStack-API-Version: compute 2.8\r\n"
-    );
-    let body = "{\"remote_console\": {\"protocol\": \"serial\", \"type\": \"serial\"}}";
-    let answer = server::http(api, "POST", &path, &headers, body).await;
-    let token = answer.split_once("token=").unwrap_or_else(|| panic!("no URL in {answer}")).1;
-    token.chars().take_while(|c| *c != '"').collect()
-}
-
-/// Resident memory of a process, in bytes.
-fn resident(process: &Process) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).expect("its status");
+/// Resident memory of a program, in bytes.
+fn resident(program: &Program) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).expect("its status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("kilobytes") * 1024
 }

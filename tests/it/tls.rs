@@ -146,3 +146,11 @@ async fn a_new_certificate_is_served_to_new_connections_and_live_ones_stay() {
     let mut fresh = open(&secure, secure.connect().await).await;
     viewer::rfb(&mut fresh).await;
 }
+
+/// Who connects and begins no handshake is cut off.
+#[tokio::test]
+async fn a_handshake_that_never_begins_is_ended() {
+    let console = Console::new(Manner::Vnc).await;
+    let secure = Secure::start(&target(VM, "vm", &console.setting("vnc"))).await;
+    assert_eq!(raw(secure.server.at.proxy, b"").await, "");
+}

@@ -2,6 +2,7 @@
 
 use consolegate::ids::Protocol;
 
+use crate::support::program::Program;
 use crate::support::qemu::{Guest, Options, Place};
 use crate::support::rfb::Rfb;
 use crate::support::server::{Running, target};
@@ -12,12 +13,9 @@ const LOCKED: &str = "00000004-0000-4000-8000-000000000000";
 
 const PASSWORD: &str = "opensesa";
 
-async fn serve(vnc: &str, security: &str) -> Running {
-    Running::start(&target(LOCKED, "locked", &format!("vnc = \"{vnc}\"\n{security}"))).await
-}
-
 async fn pass_through(vnc: &str) -> Running {
-    serve(vnc, "[target.vnc_security]\ntypes = [\"pass-through\"]").await
+    let security = "[target.vnc_security]\ntypes = [\"pass-through\"]";
+    Running::start(&target(LOCKED, "locked", &format!("vnc = \"{vnc}\"\n{security}"))).await
 }
 
 async fn open(server: &Running) -> Result<Rfb, String> {
@@ -50,14 +48,29 @@ async fn asks_for_its_password(vnc: &str, size: (u16, u16)) {
     }
 }
 
-/// Without pass-through the proxy has no way in: the viewer gets a status, and its token stays good.
+/// A viewer that goes its own way is told so: the target is not to blame.
+async fn takes_only_what_it_offers(vnc: &str) {
+    let server = pass_through(vnc).await;
+    let mut viewer = open(&server).await.expect("the console");
+    assert_eq!(viewer.message().await, b"RFB 003.008\n");
+    viewer.send(b"RFB 003.008\n").await;
+    assert_eq!(viewer.message().await, [1, 2]);
+    viewer.send(&[1]).await;
+    assert!(matches!(viewer.frame().await, Frame::Close(1002, told) if told.contains("not offered")));
+}
+
+/// Without pass-through the proxy has no way in: the viewer gets a status, its token stays good, and the log
+/// tells the operator what to set.
 async fn is_refused_without_pass_through(vnc: &str) {
-    let server = serve(vnc, "").await;
-    let token = server.token(LOCKED, Protocol::Vnc).await;
+    let targets = target(LOCKED, "locked", &format!("vnc = \"{vnc}\""));
+    let mut program = Program::serve(&targets).await;
+    let token = program.issue(LOCKED, Protocol::Vnc).await;
     for _ in 0..2 {
-        let refused = Rfb::open(server.at.proxy, &token).await.err();
+        let refused = Rfb::open(program.at, &token).await.err();
         assert_eq!(refused.as_deref(), Some("HTTP/1.1 502 Bad Gateway"));
     }
+    let remedy = "set vnc_security.types = [\\\"pass-through\\\"]";
+    program.says(remedy).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,6 +78,7 @@ async fn xvnc_asks_the_viewer_for_its_password() {
     let xvnc = Xvnc::start(Some(PASSWORD)).await;
     let vnc = format!("tcp://{}", xvnc.address());
     is_refused_without_pass_through(&vnc).await;
+    takes_only_what_it_offers(&vnc).await;
     asks_for_its_password(&vnc, (640, 480)).await;
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod files;
 mod keys;
 pub(crate) mod picture;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod qemu;
 pub(crate) mod qmp;
