@@ -13,6 +13,7 @@ mod drain;
 mod endings;
 mod guest;
 mod handshake;
+mod keystone;
 mod lifecycle;
 mod limits;
 mod listeners;
