@@ -16,6 +16,7 @@ mod endings;
 mod golden;
 mod guest;
 mod handshake;
+mod keystone;
 mod lifecycle;
 mod limits;
 mod listeners;

@@ -10,6 +10,7 @@ pub(crate) mod console;
 mod devtools;
 pub(crate) mod files;
 mod keys;
+pub(crate) mod keystone;
 pub(crate) mod picture;
 pub(crate) mod process;
 pub(crate) mod program;

@@ -1,6 +1,7 @@
 //! Programs of the Python venv: the OpenStack clients, as users run them.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use tokio::process::Command;
@@ -26,11 +27,8 @@ impl Ran {
 /// Runs `program` of the venv (`openstack`, `python`, ...) with `args` and only the given environment, and
 /// waits for its end.
 pub(crate) async fn run<A: AsRef<OsStr>>(program: &str, args: &[A], env: &[(&str, &str)]) -> Ran {
-    let bin = part("CONSOLEGATE_TEST_VENV", &[setup_dir().join("venv")]).join("bin");
     let home = temp::dir();
-    let mut command = Command::new(bin.join(program));
-    // A clean environment and home: nobody's own cloud settings take part in a test.
-    command.env_clear().env("PATH", &bin).env("HOME", home.path()).env("LANG", "C.UTF-8");
+    let mut command = command(program, home.path());
     command.args(args).envs(env.iter().copied()).current_dir(home.path());
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = within(program, command.output()).await;
@@ -39,6 +37,14 @@ pub(crate) async fn run<A: AsRef<OsStr>>(program: &str, args: &[A], env: &[(&str
     });
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ran { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A program of the venv with a clean environment and home: nobody's own cloud settings take part in a test.
+pub(crate) fn command(program: &str, home: &Path) -> Command {
+    let bin = part("CONSOLEGATE_TEST_VENV", &[setup_dir().join("venv")]).join("bin");
+    let mut command = Command::new(bin.join(program));
+    command.env_clear().env("PATH", &bin).env("HOME", home).env("LANG", "C.UTF-8");
+    command
 }
 
 /// Runs lines of Python in the venv.
