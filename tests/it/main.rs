@@ -3,5 +3,6 @@
 mod console;
 mod dialects;
 mod golden;
+mod huawei;
 mod openstack;
 mod support;
