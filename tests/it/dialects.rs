@@ -1,10 +1,11 @@
 //! Every dialect through the whole server: the examples of the clouds' own documents, word for word, and the
 //! consoles behind the URLs they give.
 
-use futures_util::StreamExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::server::{Running, http, open, raw};
 
@@ -262,4 +263,42 @@ async fn head_is_refused_where_it_would_make_a_url() {
     let (head, body) = said.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 405 ") && head.contains("allow: GET\r\n"), "{said}");
     assert!(body.is_empty(), "{said}");
+}
+
+/// What the target says, as it is and in one direction after the other: no greeting of ours is in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn spice_and_mks_are_relayed_as_they_are() {
+    async fn echo(mut socket: TcpStream) -> std::io::Result<()> {
+        let (mut read, mut write) = socket.split();
+        tokio::io::copy(&mut read, &mut write).await.map(drop)
+    }
+    let (id, project, console) = (NOVA.server[0], NOVA.server[1], listen(echo).await);
+    let running = Running::start(&format!(
+        "[urls]\nopenstack_spice = \"{{public_url}}/spice_auto.html?token={{token}}\"\n\
+         openstack_mks = \"{{public_ws_url}}/mks?token={{token}}\"\n\
+         [[auth.token]]\ntoken = \"{project}\"\nuser = \"demo\"\nproject = \"{project}\"\n\
+         [[target]]\nid = \"{id}\"\nproject = \"{project}\"\nspice = \"{console}\"\n\
+         [[target]]\nid = \"mks\"\nproject = \"{project}\"\nmks = \"{console}\"\n"
+    ))
+    .await;
+    for (server, protocol, kind, path) in [
+        (id, "spice", "spice-html5", "/spice_auto.html?token=TOKEN"),
+        ("mks", "mks", "webmks", "/mks?token=TOKEN"),
+    ] {
+        let body = format!(r#"{{"remote_console":{{"protocol":"{protocol}","type":"{kind}"}}}}"#);
+        let headers = format!("X-Auth-Token: {project}\r\nOpenStack-API-Version: compute latest\r\n");
+        let to = format!("/v2.1/servers/{server}/remote-consoles");
+        let said = http(running.at.api, "POST", &to, &headers, &body).await;
+        let (_, answer) = said.split_once("\r\n\r\n").unwrap();
+        let answer: Value = serde_json::from_str(answer).unwrap();
+        let (found, token) = taken_apart(url(&answer));
+        assert_eq!(found, path, "{said}");
+        let (mut viewer, _) = open(&running.ws(token), &[]).await.unwrap();
+        // SPICE's first bytes, and some that are no UTF-8.
+        for sent in [&b"REDQ"[..], &[0, 0xff, 0xfe, 0x80]] {
+            viewer.send(Message::binary(sent.to_vec())).await.unwrap();
+            assert_eq!(viewer.next().await.unwrap().unwrap(), Message::binary(sent.to_vec()), "{kind}");
+        }
+        assert_eq!(open(&running.ws(token), &[]).await.unwrap_err(), 403, "a second use");
+    }
 }

@@ -15,6 +15,7 @@ mod drain;
 mod endings;
 mod golden;
 mod guest;
+mod huawei;
 mod handshake;
 mod keystone;
 mod lifecycle;

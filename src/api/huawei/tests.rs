@@ -12,7 +12,7 @@ use crate::ids::Protocol;
 use crate::tokens::Store;
 
 use super::super::issue::Pace;
-use super::super::testing::{Ask, Fixture, OTHER, PROJECT, Reply, Unfinished, settings, target};
+use super::super::testing::{Ask, Fixture, OTHER, PROJECT, Reply, Unfinished, logged, settings, target};
 use super::super::{Settings, huawei_bms, huawei_clouddc, huawei_ecs};
 use super::*;
 
@@ -343,6 +343,38 @@ fn limits_are_a_429_with_a_time_to_come_back() {
         fixture.clock.advance(Duration::from_secs(599));
         assert_eq!(fixture.call(&good.ask()).status, 200, "the first ones have expired");
     }
+}
+
+#[test]
+fn the_log_has_what_the_answer_says_and_no_secret() {
+    let fixture = Fixture::new();
+    let mut replies = Vec::new();
+    let log = logged(|| {
+        for console in CONSOLES {
+            let good = Good::of(console, PROJECT, server(console));
+            replies.push(fixture.call(&good.ask()));
+            replies.push(fixture.call(&Ask { token: "credential-secret", ..good.ask() }));
+            let lost = Good::of(console, PROJECT, "a%0Ab");
+            replies.push(fixture.call(&lost.ask()));
+        }
+    });
+    for (at, reply) in replies.iter().enumerate() {
+        let request = reply.header("x-request-id").unwrap();
+        let line =
+            log.lines().find(|line| line.contains(request)).unwrap_or_else(|| panic!("{request}: {log}"));
+        let dialect = CONSOLES[at / 3].dialect.as_str();
+        assert!(line.contains(&format!("dialect=\"{dialect}\" route=\"/v1/{{project_id}}/")), "{line}");
+        match reply.body.get("error_code") {
+            Some(code) => {
+                assert!(line.contains("request refused") && line.contains(&format!("code={code}")), "{line}")
+            }
+            None => {
+                assert!(line.contains("console issued") && line.contains("user=\"member\""), "{line}");
+                assert!(!log.contains(token(reply).reveal()), "{log}");
+            }
+        }
+    }
+    assert!(log.contains(r#"target="a\nb""#) && !log.contains("secret"), "{log}");
 }
 
 #[test]

@@ -1,37 +1,7 @@
 //! What the log says, and what it never says.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
+use super::super::super::testing::logged;
 use super::*;
-
-/// Everything logged at trace level while `story` runs.
-fn logged(story: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-    impl Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let sink = Sink::default();
-    let writer = sink.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // With a single subscriber in the process, tracing asks the thread that meets a log line first whether
-    // anybody wants it, and another test's thread would say no for all. A second one makes it ask them all.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    tracing::subscriber::with_default(subscriber, story);
-    let bytes = sink.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
-}
 
 #[test]
 fn one_line_a_decision_and_no_secret_in_any() {
@@ -60,10 +30,10 @@ fn one_line_a_decision_and_no_secret_in_any() {
         assert!(issued[0].contains(part), "{part}: {}", issued[0]);
     }
     let refused: Vec<_> = log.lines().filter(|line| line.contains("request refused")).collect();
-    let causes = ["policy", "unauthenticated", "no-server", "schema"];
+    let causes = [("policy", 3), ("unauthenticated", 1), ("no-server", 4), ("schema", 9)];
     assert_eq!(refused.len(), causes.len(), "{log}");
-    for (line, cause) in refused.iter().zip(causes) {
-        assert!(line.contains(&format!("cause=\"{cause}\"")), "{line}");
+    for (line, (cause, code)) in refused.iter().zip(causes) {
+        assert!(line.contains(&format!("cause=\"{cause}\" code=\"CONSOLE.{code:04}\"")), "{line}");
     }
     assert!(refused[2].contains(r#"target="a\nb""#), "escaped: {}", refused[2]);
     assert!(!log.contains("secret"), "{log}");
