@@ -11,7 +11,7 @@ use std::time::Duration;
 use consolegate::clock::Clock;
 use consolegate::config::TokenFormat;
 use consolegate::ids::{Generation, GrantId, Protocol, RequestId};
-use consolegate::tokens::{Claim, Confirm, Grant, MemoryStore, Nonce, Store, Token, TokenKey};
+use consolegate::tokens::{Claim, Confirm, Grant, MemoryStore, Nonce, Options, Store, Token, TokenKey};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use uuid::Uuid;
 
@@ -30,6 +30,7 @@ fn grant() -> Grant {
         protocol: Protocol::Vnc,
         project: "9c53a566cb3443ab910cf0daebca90c4".into(),
         user: "demo".into(),
+        options: Options::default(),
     }
 }
 
