@@ -34,7 +34,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
     section.finish();
 
     let mut generated = GeneratedCredentials::default();
-    let admin = admin(root.section("admin"), &listen, &mut generated);
+    let mut admin = admin(root.section("admin"), &listen, &mut generated);
     let tokens = tokens(root.section("tokens"));
     let (dialects, lifetimes) = dialects::api(root.section("api"), &tokens);
     let proxy = proxy(root.section("proxy"), &listen, encrypted);
@@ -47,6 +47,10 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
     let targets = targets.list;
     let project = targets.first().map_or("local", |target| target.project.as_str());
     let auth = auth_file::auth(root.section("auth"), &listen, project, &mut generated);
+    // Where callers are configured, nobody looks for a credential among the first lines: the admin API is closed.
+    if generated.token.is_none() && generated.admin_token.take().is_some() {
+        admin.token = None;
+    }
 
     Config {
         listen,

@@ -17,7 +17,7 @@ pub fn target_from_json(value: &Value) -> Result<Target, Vec<Problem>> {
     if !value.is_object() {
         return Err(problem("expected a JSON object with the keys of a [[target]] table".to_owned()));
     }
-    // TOML has no null, and numbers end at 63 bits.
+    // TOML has no null.
     let text = toml::to_string(&json!({"target": [value]}))
         .map_err(|error| problem(format!("holds a value that no setting takes (null, perhaps): {error}")))?;
     let read = |text: &str| {
@@ -129,7 +129,7 @@ mod tests {
         check(json!({"id": "a", "project": "p", "vcn": "x"}), "vcn", "did you mean vnc?");
         check(json!({"id": "a", "project": "p", "vnc": 3}), "vnc", "expected \"tcp://host:port\"");
         check(json!({"id": "a", "project": "p", "vnc": null}), "", "null");
-        check(json!({"id": "a", "project": "p", "x": u64::MAX}), "", "no setting takes");
+        check(json!({"id": "a", "project": "p", "x": u64::MAX}), "x", "unknown setting");
         check(
             json!({"id": "a", "project": "p", "vnc_security": {"types": ["x"]}}),
             "vnc_security.types",

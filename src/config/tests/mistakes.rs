@@ -181,7 +181,7 @@ fn dialects() {
         "2: api.ttl.huawei_ecs: unknown setting; did you mean huawei-ecs?",
     );
     let config = parse("[tokens]\nttl = \"5m\"\n[api.ttl]\nhuawei-bms = \"1h\"").unwrap();
-    assert_eq!(config.dialects.len(), 5, "all are on");
+    assert_eq!(config.dialects.len(), 6, "all are on");
     for dialect in &config.dialects {
         let minutes = if *dialect == Dialect::HuaweiBms { 60 } else { 5 };
         assert_eq!(config.lifetimes[dialect], std::time::Duration::from_secs(60 * minutes), "{dialect:?}");
