@@ -8,13 +8,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+use super::pooled::Pooled;
+
 /// A viewer's connection.
 #[derive(Debug)]
 pub enum ViewerStream {
     /// Plain TCP.
     Tcp(TcpStream),
     /// TLS over TCP; boxed, its state is over a kilobyte and most of it is cold.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Pooled<TcpStream>>>),
 }
 
 /// A target's connection.
