@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{
-    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, Tokens, Urls, Viewers,
+    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, TokenStore, Tokens, Urls, Viewers,
     VncSecurity,
 };
 use crate::targets::Inventory;
@@ -43,6 +43,7 @@ pub(super) fn settings() -> Settings {
         lifetimes: BTreeMap::new(),
         outstanding: 0,
         tokens: Tokens {
+            store: TokenStore::Memory,
             ttl: Duration::from_secs(600),
             max_ttl: Duration::from_secs(3600),
             format: TokenFormat::Uuid,

@@ -12,7 +12,7 @@ use crate::admin::Admin;
 use crate::api::Api;
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
-use crate::config::{Config, Proxy as ProxySettings, watch};
+use crate::config::{Config, Proxy as ProxySettings, TokenStore, watch};
 use crate::limits::Cap;
 use crate::net::listen::{Acceptor, ListenError, bind};
 use crate::net::tls::{TlsAcceptor, TlsError};
@@ -20,7 +20,9 @@ use crate::net::workers::{Handler, Workers};
 use crate::proxy::Proxy;
 use crate::relay::End;
 use crate::targets::{DialPolicy, Registry, RegistryError};
-use crate::tokens::{Fingerprinter, Live, MemoryStore, Revoker, Store, TokenError};
+use crate::tokens::{
+    Fingerprinter, Live, MemoryStore, RedisSetupError, RedisStore, Revoker, Store, TokenError,
+};
 use crate::web::{InvalidFrameAncestor, Web};
 
 mod connection;
@@ -45,6 +47,9 @@ pub enum ServerError {
     /// No randomness for keys.
     #[error(transparent)]
     Random(#[from] TokenError),
+    /// The store of tokens.
+    #[error(transparent)]
+    Store(#[from] RedisSetupError),
     /// The database of targets.
     #[error("inventory.database: {0}")]
     Inventory(#[from] RegistryError),
@@ -73,7 +78,8 @@ pub struct Server {
     config: Config,
     listeners: Vec<(TcpListener, &'static str, Roles)>,
     shared: Arc<Shared>,
-    store: Arc<MemoryStore>,
+    /// The store that has to be swept, if it is ours.
+    memory: Option<Arc<MemoryStore>>,
 }
 
 /// Where a server listens, ports decided.
@@ -102,20 +108,19 @@ impl Server {
         let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
         let inventory = Arc::clone(registry.inventory());
         let authenticator = Authenticator::new(&config, &clock)?;
-        let store = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
-        let dynamic: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+        let (store, memory) = open_store(&config, &clock)?;
         let unauthenticated = Cap::new(config.limits.unauthenticated);
         let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
         let proxy = Arc::new(Proxy::new(
             &config,
-            Arc::clone(&dynamic),
+            Arc::clone(&store),
             Arc::clone(&inventory),
             DialPolicy::new(own),
             unauthenticated.clone(),
             fingerprints.clone(),
         ));
         let live = Arc::clone(proxy.sessions()) as Arc<dyn Live>;
-        let revoker = Revoker::new(Arc::clone(&dynamic), Arc::clone(&live));
+        let revoker = Revoker::new(Arc::clone(&store), Arc::clone(&live));
         let admin = Admin::new(&config.admin, Arc::clone(&proxy), Arc::clone(&registry), revoker);
         let https = config.proxy.public_url.starts_with("https:");
         let shared = Arc::new(Shared {
@@ -125,7 +130,7 @@ impl Server {
             api: Arc::new(Api::new(
                 &config,
                 Arc::clone(&inventory),
-                dynamic,
+                store,
                 fingerprints,
                 authenticator,
                 clock,
@@ -138,7 +143,7 @@ impl Server {
             registry,
             draining: AtomicBool::new(false),
         });
-        Ok(Self { config, listeners, shared, store })
+        Ok(Self { config, listeners, shared, memory })
     }
 
     /// The configuration in force, with the ports that were bound.
@@ -160,7 +165,7 @@ impl Server {
     /// Serves until told to drain (or until `commands` closes), and ends when the last session has ended or
     /// the drain's deadline has passed.
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), ServerError> {
-        let Self { config, listeners, shared, store } = self;
+        let Self { config, listeners, shared, memory } = self;
         let handler: Handler = {
             let shared = Arc::clone(&shared);
             Arc::new(move |accepted| Box::pin(connection::serve(Arc::clone(&shared), accepted)))
@@ -173,7 +178,7 @@ impl Server {
             let take = move |socket, peer| workers.hand_over(socket, peer, index);
             acceptors.push((role, Acceptor::start(listener, role, take)?));
         }
-        attend(&config, &shared, &store, &mut commands).await;
+        attend(&config, &shared, memory.as_deref(), &mut commands).await;
         drain(&config, &shared, acceptors).await;
         drop(handler);
         // Joining threads blocks; the runtime may have nothing else to do, but its timers must not notice.
@@ -182,6 +187,20 @@ impl Server {
             warn!("a worker thread could not be ended");
         }
         Ok(())
+    }
+}
+
+/// The store of the configuration, and once more if it is this process' own.
+fn open_store(
+    config: &Config,
+    clock: &Clock,
+) -> Result<(Arc<dyn Store>, Option<Arc<MemoryStore>>), RedisSetupError> {
+    match &config.tokens.store {
+        TokenStore::Memory => {
+            let memory = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
+            Ok((Arc::clone(&memory) as Arc<dyn Store>, Some(memory)))
+        }
+        TokenStore::Redis(settings) => Ok((Arc::new(RedisStore::open(settings)?), None)),
     }
 }
 
@@ -223,7 +242,7 @@ fn bind_all(config: &mut Config) -> Result<Vec<(TcpListener, &'static str, Roles
 async fn attend(
     config: &Config,
     shared: &Shared,
-    store: &MemoryStore,
+    memory: Option<&MemoryStore>,
     commands: &mut mpsc::Receiver<Command>,
 ) {
     let mut sweep = tokio::time::interval(SWEEP);
@@ -239,7 +258,7 @@ async fn attend(
             },
             () = watch.changed(watch::EVERY) => reload(config, shared),
             _ = sweep.tick() => {
-                store.sweep();
+                memory.map(MemoryStore::sweep);
             }
         }
     }
