@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{
-    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, TokenStore, Tokens, Urls, Viewers,
-    VncSecurity,
+    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, TokenStore, Tokens,
+    Urls, Viewers, VncSecurity,
 };
 use crate::targets::Inventory;
 use crate::tokens::{Fingerprinter, Grant, Live, MemoryStore, Revoke, Revoker, Token, TokenKey};

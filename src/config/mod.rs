@@ -32,7 +32,7 @@ pub use error::{ConfigError, Problem};
 pub use secret::{PrivateFileError, read_private};
 pub use target::{Admin, Endpoint, Host, Kind, Os, State, Target, Viewers, VncSecurity};
 pub use target_json::{target_from_json, target_to_json};
-pub use token_store::{Redis, RedisNode, Reach, TokenStore};
+pub use token_store::{Reach, Redis, RedisNode, TokenStore};
 
 /// A string that is never shown: `Debug` is redacted, memory is cleared on drop.
 pub type Secret = secrecy::SecretString;

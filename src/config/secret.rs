@@ -73,11 +73,8 @@ pub(super) const TOKEN: Names = Names { plain: "token", file: "token_file", env:
 pub(super) const PASSWORD: Names = Names { plain: "password", file: "password_file", env: "password_env" };
 
 /// `sentinel_password`, `sentinel_password_file`, `sentinel_password_env`.
-pub(super) const SENTINEL_PASSWORD: Names = Names {
-    plain: "sentinel_password",
-    file: "sentinel_password_file",
-    env: "sentinel_password_env",
-};
+pub(super) const SENTINEL_PASSWORD: Names =
+    Names { plain: "sentinel_password", file: "sentinel_password_file", env: "sentinel_password_env" };
 
 /// `secret_key`, `secret_key_file`, `secret_key_env`.
 pub(super) const SECRET_KEY: Names =

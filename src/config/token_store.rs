@@ -104,7 +104,8 @@ pub(super) fn read(section: &Section<'_>) -> TokenStore {
     }
     table.finish();
     if !tls && !reach.is_loopback() {
-        let message = "is not encrypted: what is in the store, and its password, cross the network in the clear";
+        let message =
+            "is not encrypted: what is in the store, and its password, cross the network in the clear";
         section.warning("store", message.to_owned());
     }
     TokenStore::Redis(Redis {
@@ -152,7 +153,9 @@ fn store(text: &str) -> Result<Option<Url>, Fault> {
         "-sentinel" => {
             let (service, path) = path.split_once('/').unwrap_or((path, ""));
             let service = units::word(service).map_err(|_| {
-                Fault::expected("the service's name after the Sentinels, such as \"redis-sentinel://host/mymaster\"")
+                Fault::expected(
+                    "the service's name after the Sentinels, such as \"redis-sentinel://host/mymaster\"",
+                )
             })?;
             (Reach::Sentinel { nodes: nodes(SENTINEL_PORT)?, service }, database(path)?)
         }
@@ -225,10 +228,27 @@ mod tests {
     fn what_is_no_store_is_refused() {
         let long = format!("redis-cluster://{}", ["a"; 17].join(","));
         for text in [
-            "", "disk", "redis", "redis:", "redis://", "redis:///0", "redis://a:0", "redis://a:x", "redis://a/x",
-            "redis://a/+1", "redis://a/70000", "redis://a,b", "redis-sentinel://a", "redis-sentinel://a/",
-            "redis-sentinel://a/m/x", "redis-cluster://a/0", "redis-ring://a", "rediss+x://a", "http://a",
-            "redis://u:p@a", &long,
+            "",
+            "disk",
+            "redis",
+            "redis:",
+            "redis://",
+            "redis:///0",
+            "redis://a:0",
+            "redis://a:x",
+            "redis://a/x",
+            "redis://a/+1",
+            "redis://a/70000",
+            "redis://a,b",
+            "redis-sentinel://a",
+            "redis-sentinel://a/",
+            "redis-sentinel://a/m/x",
+            "redis-cluster://a/0",
+            "redis-ring://a",
+            "rediss+x://a",
+            "http://a",
+            "redis://u:p@a",
+            &long,
         ] {
             assert!(store(text).is_err(), "{text}");
         }

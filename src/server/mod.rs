@@ -50,6 +50,12 @@ pub enum ServerError {
     /// The store of tokens.
     #[error(transparent)]
     Store(#[from] RedisSetupError),
+    /// An issuer without a proxy, or the other way round, whose tokens nobody else could see.
+    #[error(
+        "tokens.store: \"memory\" is this process' own: --role issuer and --role proxy need a store they share, \
+         such as \"redis://host:6379/0\""
+    )]
+    Alone,
     /// The database of targets.
     #[error("inventory.database: {0}")]
     Inventory(#[from] RegistryError),
@@ -71,6 +77,18 @@ pub enum Command {
     Reload,
     /// Take no new consoles, wait for the live ones, then end.
     Drain,
+}
+
+/// Which of the parts a process serves; the admin listener is always there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Issuer and proxy.
+    #[default]
+    All,
+    /// The APIs that hand out console URLs.
+    Issuer,
+    /// Pages and WebSockets.
+    Proxy,
 }
 
 /// Bound and built, not yet running.
@@ -96,13 +114,16 @@ pub struct Addresses {
 impl Server {
     /// Binds every listener and builds every part. Nothing is accepted before [`Server::run`].
     pub fn new(config: Config) -> Result<Self, ServerError> {
-        Self::with_clock(config, Clock::system())
+        Self::with_clock(config, Role::All, Clock::system())
     }
 
-    /// As [`Server::new`], with token time from `clock`.
-    pub fn with_clock(mut config: Config, clock: Clock) -> Result<Self, ServerError> {
+    /// As [`Server::new`], but serves only what `role` says. A store in memory takes its time from `clock`.
+    pub fn with_clock(mut config: Config, role: Role, clock: Clock) -> Result<Self, ServerError> {
+        if role != Role::All && matches!(config.tokens.store, TokenStore::Memory) {
+            return Err(ServerError::Alone);
+        }
         let tls = config.tls.as_ref().map(|files| TlsAcceptor::load(files, &config.listen)).transpose()?;
-        let listeners = bind_all(&mut config)?;
+        let listeners = bind_all(&mut config, role)?;
         let fingerprints = Fingerprinter::random()?;
         let database = config.inventory_database.as_deref();
         let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
@@ -204,19 +225,26 @@ fn open_store(
     }
 }
 
-/// Binds the listeners, one socket where addresses are equal, and puts the ports into the configuration.
-fn bind_all(config: &mut Config) -> Result<Vec<(TcpListener, &'static str, Roles)>, ServerError> {
+/// Binds the role's listeners, one socket where addresses are equal, and puts the ports into the configuration.
+fn bind_all(config: &mut Config, role: Role) -> Result<Vec<(TcpListener, &'static str, Roles)>, ServerError> {
     let listen = config.listen.clone();
-    let one_port = listen.api == listen.proxy;
+    let (api, proxy) = (role != Role::Proxy, role != Role::Issuer);
     let mut listeners = Vec::with_capacity(3);
-    if one_port {
-        let both = Roles { api: true, proxy: true, admin: false };
-        listeners.push((bind(listen.api, "api and proxy")?, "api and proxy", both));
+    let mut add = |address, name, roles| {
+        listeners.push((bind(address, name)?, name, roles));
+        Ok::<_, ServerError>(())
+    };
+    if api && proxy && listen.api == listen.proxy {
+        add(listen.api, "api and proxy", Roles { api, proxy, admin: false })?;
     } else {
-        listeners.push((bind(listen.api, "api")?, "api", Roles { api: true, ..Roles::default() }));
-        listeners.push((bind(listen.proxy, "proxy")?, "proxy", Roles { proxy: true, ..Roles::default() }));
+        if api {
+            add(listen.api, "api", Roles { api, ..Roles::default() })?;
+        }
+        if proxy {
+            add(listen.proxy, "proxy", Roles { proxy, ..Roles::default() })?;
+        }
     }
-    listeners.push((bind(listen.admin, "admin")?, "admin", Roles { admin: true, ..Roles::default() }));
+    add(listen.admin, "admin", Roles { admin: true, ..Roles::default() })?;
     // The default public URL follows the proxy's address, whose port may have been left to the system.
     let tls = config.tls.is_some();
     let follows = config.proxy.public_url == ProxySettings::default_public_url(listen.proxy, tls);

@@ -88,7 +88,8 @@ impl RedisStore {
 
     fn with_scripts(settings: &config::Redis, scripts: Scripts) -> Result<Self, RedisSetupError> {
         let link = Link::new(Route::new(settings)?, scripts);
-        let store = Self { steps: Arc::new(Steps { link, fenced: AtomicU64::new(0) }), thread: Thread::start()? };
+        let store =
+            Self { steps: Arc::new(Steps { link, fenced: AtomicU64::new(0) }), thread: Thread::start()? };
         let (answer, answered) = std::sync::mpsc::channel();
         let steps = Arc::clone(&store.steps);
         store.thread.spawn(async move {
@@ -354,8 +355,11 @@ impl Steps {
         let mut done = Vec::with_capacity(tokens.len());
         let mut tokens = tokens.into_iter();
         loop {
-            let mut batch: JoinSet<_> =
-                tokens.by_ref().take(BATCH).map(|hash| work(Arc::clone(self), TokenNames::of(hash))).collect();
+            let mut batch: JoinSet<_> = tokens
+                .by_ref()
+                .take(BATCH)
+                .map(|hash| work(Arc::clone(self), TokenNames::of(hash)))
+                .collect();
             if batch.is_empty() {
                 return Ok(done);
             }

@@ -127,7 +127,9 @@ impl Link {
             return Ok((connection.clone(), slot.number));
         }
         let made = match self.route.connect().await {
-            Ok(mut connection) => self.load(&mut connection).await.map(|()| connection).map_err(LinkError::from),
+            Ok(mut connection) => {
+                self.load(&mut connection).await.map(|()| connection).map_err(LinkError::from)
+            }
             Err(error) => Err(error),
         };
         match made {

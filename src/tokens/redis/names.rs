@@ -30,7 +30,8 @@ impl TokenNames {
     }
 
     pub(super) fn of(hash: String) -> Self {
-        let (token, claim) = (format!("consolegate:token:{{{hash}}}"), format!("consolegate:claim:{{{hash}}}"));
+        let (token, claim) =
+            (format!("consolegate:token:{{{hash}}}"), format!("consolegate:claim:{{{hash}}}"));
         Self { hash, token, claim }
     }
 

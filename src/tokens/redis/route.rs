@@ -7,8 +7,8 @@ use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
-    RedisError, RedisFuture, TlsCertificates, TlsMode, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, RedisFuture, TlsCertificates, TlsMode, Value,
 };
 use secrecy::ExposeSecret as _;
 
@@ -28,7 +28,12 @@ pub(super) const REPLY: Duration = Duration::from_millis(700);
 /// A way to the primary, or to all of them.
 pub(super) enum Route {
     Single(Client),
-    Sentinel { sentinels: Vec<Client>, service: String, login: RedisConnectionInfo, tls: Option<TlsCertificates> },
+    Sentinel {
+        sentinels: Vec<Client>,
+        service: String,
+        login: RedisConnectionInfo,
+        tls: Option<TlsCertificates>,
+    },
     Cluster(ClusterClient),
 }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +13,12 @@ use tempfile::TempDir;
 
 /// When a hang is reported. Generous: it never decides whether a slow machine passes.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The first argument of a Sentinel; the others are lines of its configuration.
+const SENTINEL: &str = "sentinel";
+
+/// What every Sentinel here wants to hear first.
+pub(crate) const SENTINEL_PASSWORD: &str = "sentinel-secret";
 
 /// A running redis-server; gone when dropped, with its data.
 pub(crate) struct Server {
@@ -58,6 +65,17 @@ impl Server {
         panic!("no free port for redis-server");
     }
 
+    /// A Sentinel that watches `primary` under the name of `service`.
+    pub(crate) fn sentinel(service: &str, primary: &Self) -> Self {
+        let port = primary.port;
+        Self::start(&[
+            SENTINEL,
+            &format!("sentinel monitor {service} 127.0.0.1 {port} 1"),
+            &format!("requirepass {SENTINEL_PASSWORD}"),
+            &format!("sentinel down-after-milliseconds {service} 500"),
+        ])
+    }
+
     /// Whether it came up; or it ended.
     fn wait(&mut self) -> bool {
         until("redis-server", || {
@@ -66,10 +84,9 @@ impl Server {
             }
             match self.connect() {
                 Ok(mut connection) => {
-                    // While it reads its data it answers LOADING; with users of its own, NOAUTH.
+                    // While it reads its data it answers LOADING.
                     let answer: redis::RedisResult<String> = redis::cmd("PING").query(&mut connection);
-                    let ready = answer.map_or_else(|error| error.code() == Some("NOAUTH"), |_| true);
-                    ready.then_some(true)
+                    answer.is_ok().then_some(true)
                 }
                 Err(_) => None,
             }
@@ -77,7 +94,9 @@ impl Server {
     }
 
     fn connect(&self) -> redis::RedisResult<Connection> {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port))?;
+        let sentinel = self.arguments.first().is_some_and(|first| first == SENTINEL);
+        let login = if sentinel { format!(":{SENTINEL_PASSWORD}@") } else { String::new() };
+        let client = redis::Client::open(format!("redis://{login}127.0.0.1:{}", self.port))?;
         client.get_connection_with_timeout(Duration::from_secs(5))
     }
 
@@ -98,11 +117,19 @@ impl Server {
 
     /// Asks it something, by a connection of the test's own.
     pub(crate) fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut kept = self.connection.borrow_mut();
-        let connection = kept.get_or_insert_with(|| self.connect().expect("a connection to redis-server"));
         let mut command = redis::cmd(words[0]);
         words[1..].iter().for_each(|word| _ = command.arg(word));
-        command.query(connection).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        let mut kept = self.connection.borrow_mut();
+        let answer = match kept.as_mut().map(|connection| command.query(connection)) {
+            // A server that changes its role closes its connections.
+            None => None,
+            Some(Err(error)) if error.is_io_error() => None,
+            answer => answer,
+        };
+        let answer = answer.unwrap_or_else(|| {
+            command.query(kept.insert(self.connect().expect("a connection to redis-server")))
+        });
+        answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// One field of its report.
@@ -149,19 +176,31 @@ impl Drop for Server {
 
 fn spawn(port: u16, arguments: &[String], dir: &Path) -> Child {
     let log = File::options().create(true).append(true).open(dir.join("redis.log")).expect("a log file");
-    let port = port.to_string();
     let mut command = Command::new("redis-server");
-    if arguments.iter().any(|argument| argument == "--sentinel") {
-        // A Sentinel keeps what it learns in its configuration, which therefore has to be a file.
-        let file = dir.join("sentinel.conf");
-        if !file.exists() {
-            std::fs::write(&file, "").expect("a configuration");
+    match arguments.split_first() {
+        Some((first, monitor)) if first == SENTINEL => {
+            // A Sentinel keeps what it learns in its configuration, which therefore has to be a file.
+            let file = dir.join("sentinel.conf");
+            let text =
+                format!("port {port}\nbind 127.0.0.1\ndir {}\n{}\n", dir.display(), monitor.join("\n"));
+            std::fs::write(&file, text).expect("a configuration");
+            command.arg0("redis-sentinel").arg(file);
         }
-        command.arg(file);
+        _ => {
+            command.args([
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--appendonly",
+                "no",
+                "--save",
+                "",
+            ]);
+            command.args(arguments).arg("--dir").arg(dir);
+        }
     }
-    command.args(["--port", &port, "--bind", "127.0.0.1", "--appendonly", "no", "--save", ""]).args(arguments);
-    command.arg("--dir").arg(dir).stdin(Stdio::null());
-    command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+    command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
     let remedy = "redis-server does not start. To go on: run `cargo xtask setup`";
     command.spawn().unwrap_or_else(|error| panic!("{remedy}: {error}"))
 }

@@ -10,6 +10,7 @@ use super::*;
 mod access;
 mod failover;
 mod faults;
+mod fleet;
 #[path = "testing.rs"]
 mod testing;
 
@@ -35,10 +36,6 @@ fn at(url: &str) -> config::Redis {
 
 fn open(server: &Server) -> RedisStore {
     RedisStore::open(&at(&server.url())).unwrap()
-}
-
-fn edited(server: &Server, from: &str, to: &str) -> RedisStore {
-    RedisStore::with_scripts(&at(&server.url()), Scripts::new().edited(from, to)).unwrap()
 }
 
 /// The time of a test's server: it stands still until it is turned.
@@ -80,18 +77,53 @@ fn one_winner_among_30_racers_over_300_tokens() {
     contract::races(&harness(Scripts::new())(), 300, 30);
 }
 
+/// As many processes' stores over one server.
+#[test]
+fn of_30_000_claims_by_three_proxies_one_a_token_wins() {
+    const TOKENS: usize = 1000;
+    const RACERS: usize = 30;
+    let server = Server::start(&[]);
+    let proxies = [(); 3].map(|()| open(&server));
+    let keys: Vec<_> = (0..TOKENS).map(|_| key()).collect();
+    keys.iter().for_each(|key| now(proxies[0].create(*key, grant(), TTL, 0)).unwrap());
+    let start = std::sync::Barrier::new(RACERS);
+    let race = &|racer: usize| {
+        let (proxy, nonce) = (&proxies[racer % proxies.len()], Nonce(racer as u128));
+        start.wait();
+        let wins = |key: &&TokenKey| {
+            let won = matches!(now(proxy.claim(**key, nonce)).unwrap(), Claim::Won(_));
+            // Another proxy confirms what this one won, as if the viewer's second half went there.
+            won && now(proxies[(racer + 1) % proxies.len()].confirm(**key, nonce)).unwrap()
+                == Confirm::Confirmed
+        };
+        keys.iter().filter(wins).count()
+    };
+    let won: Vec<_> = std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..RACERS).map(|racer| scope.spawn(move || race(racer))).collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+    });
+    assert_eq!(won.iter().sum::<usize>(), TOKENS, "{won:?}");
+}
+
 /// Each comparison that single use rests on, taken out: the contract must notice.
 #[test]
 fn the_contract_sees_what_the_scripts_compare() {
     for (from, to) in [
-        ("if claim and not claim.spent and claim.nonce == ARGV[1] then\n  -- The holder", "if claim and not claim.spent then\n  -- The holder"),
+        (
+            "if claim and not claim.spent and claim.nonce == ARGV[1] then\n  -- The holder",
+            "if claim and not claim.spent then\n  -- The holder",
+        ),
         ("if not claim or claim.nonce ~= ARGV[1] then", "if not claim then"),
-        ("if claim and not claim.spent and claim.nonce == ARGV[1] then\n  redis.call('DEL'", "if claim then\n  redis.call('DEL'"),
+        (
+            "if claim and not claim.spent and claim.nonce == ARGV[1] then\n  redis.call('DEL'",
+            "if claim then\n  redis.call('DEL'",
+        ),
         ("if now >= till then", "if false then"),
         ("if now >= till then", "if now > till then"),
         ("elseif not token or now >= token.expiry then", "elseif not token or now > token.expiry then"),
         ("elseif token and token.id == last then", "elseif token then"),
-        ("  redis.call('DEL', KEYS[1])\n  local value", "  local value"),
+        ("  redis.call('SET', KEYS[2], value, 'PX', ms(forget", "  local _ = (ms(forget"),
+        ("  redis.call('DEL', KEYS[1])\nend\nreturn 'confirmed'", "end\nreturn 'confirmed'"),
         ("  elseif kind == 'spent' then", "  elseif kind == 'never' then"),
         ("elseif claim then\n  return { 'busy'", "elseif false then\n  return { 'busy'"),
     ] {
@@ -158,7 +190,10 @@ fn servers_that_forget_are_refused_at_once() {
     let _: String = primary.ask(&["CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "volatile-lru"]);
     let _: i64 = primary.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
     let answer = now(store.create(key(), grant(), TTL, 0));
-    assert!(matches!(&answer, Err(StoreError::Unavailable(why)) if why.contains("volatile-lru")), "{answer:?}");
+    assert!(
+        matches!(&answer, Err(StoreError::Unavailable(why)) if why.contains("volatile-lru")),
+        "{answer:?}"
+    );
 }
 
 #[test]

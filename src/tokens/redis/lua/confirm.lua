@@ -8,9 +8,10 @@ if not claim or claim.nonce ~= ARGV[1] then
   return fenced and 'fenced' or 'lost'
 elseif not claim.spent then
   local forget = math.max(token.expiry, now) + ARGV[2]
+  local value = 'spent ' .. ARGV[1] .. ' ' .. ms(forget) .. ' ' .. token.protocol
+  -- First what only a proxy may do: who may not leaves everything as it was.
+  redis.call('SET', KEYS[2], value, 'PX', ms(forget - now + ARGV[3]))
   -- The token goes, so that nothing opens it should its tombstone be lost.
   redis.call('DEL', KEYS[1])
-  local value = 'spent ' .. ARGV[1] .. ' ' .. ms(forget) .. ' ' .. token.protocol
-  redis.call('SET', KEYS[2], value, 'PX', ms(forget - now + ARGV[3]))
 end
 return 'confirmed'

@@ -59,7 +59,8 @@ fn pass(mut from: TcpStream, mut to: TcpStream, mut cut: impl FnMut(&[u8]) -> bo
 }
 
 fn through(cutter: &Cutter, scripts: Scripts) -> RedisStore {
-    let store = RedisStore::with_scripts(&at(&format!("redis://127.0.0.1:{}", cutter.port)), scripts).unwrap();
+    let store =
+        RedisStore::with_scripts(&at(&format!("redis://127.0.0.1:{}", cutter.port)), scripts).unwrap();
     assert_eq!(now(store.peek(key())), Ok(None), "it is connected");
     store
 }
