@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, RedisError};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -117,11 +117,11 @@ impl RedisStore {
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         self.thread.spawn(async move {
             let _ = answer.send(in_time(work).await);
         });
-        Box::pin(outcome(answered))
+        Box::pin(async move { outcome(&mut answered).await })
     }
 }
 
@@ -130,8 +130,26 @@ async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
     timeout(DEADLINE, work).await.unwrap_or_else(|_| Err(late()))
 }
 
-async fn outcome<T>(answered: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+async fn outcome<T>(answered: &mut oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
     answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("its thread has ended".to_owned())))
+}
+
+/// A caller who waits for a claim. Who goes away just when it has been answered gives it back as well.
+struct Waiting<'a> {
+    store: &'a RedisStore,
+    key: TokenKey,
+    nonce: Nonce,
+    answered: oneshot::Receiver<Result<Claim, StoreError>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.answered.close();
+        // Empty if it was taken, or was not sent; what is sent from now on comes back to its sender.
+        if let Ok(Ok(Claim::Won(_))) = self.answered.try_recv() {
+            drop(self.store.release(self.key, self.nonce));
+        }
+    }
 }
 
 impl fmt::Debug for RedisStore {
@@ -152,13 +170,14 @@ impl Store for RedisStore {
         self.thread.spawn(async move {
             let names = TokenNames::new(&key);
             let claim = in_time(steps.claim(&names, nonce)).await;
-            // What was won for a caller who never hears of it is given back, and so is what may have been.
+            // What may have been won, and what was won for a caller who has gone, is given back.
             let unheard = claim.is_err();
             if answer.send(claim).is_err() || unheard {
                 let _ = in_time(steps.release(&names, nonce)).await;
             }
         });
-        Box::pin(outcome(answered))
+        let mut waiting = Waiting { store: self, key, nonce, answered };
+        Box::pin(async move { outcome(&mut waiting.answered).await })
     }
 
     fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm> {
@@ -194,7 +213,14 @@ impl Steps {
     }
 
     async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        Ok(self.link.call(command).await?)
+        let answer = self.link.call(command).await;
+        if let Err(LinkError::Redis(error)) = &answer
+            && matches!(error.kind(), ErrorKind::Server(_))
+        {
+            // It answers, but will not: a right that is missing, or memory. Who asked hears only that it failed.
+            warn!(%error, "the token store refused");
+        }
+        Ok(answer?)
     }
 
     /// The token first, then what finds it: it is handed out only when all of it stands, and it is looked for
