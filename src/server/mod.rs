@@ -211,11 +211,10 @@ impl Server {
     }
 }
 
-/// The store of the configuration, and once more if it is this process' own.
-fn open_store(
-    config: &Config,
-    clock: &Clock,
-) -> Result<(Arc<dyn Store>, Option<Arc<MemoryStore>>), RedisSetupError> {
+/// A store, and once more if it is this process' own.
+type Opened = (Arc<dyn Store>, Option<Arc<MemoryStore>>);
+
+fn open_store(config: &Config, clock: &Clock) -> Result<Opened, RedisSetupError> {
     match &config.tokens.store {
         TokenStore::Memory => {
             let memory = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));

@@ -47,13 +47,15 @@ impl Fleet {
 async fn of_99_viewers_at_three_proxies_one_gets_in() {
     let (redis, console) = (Redis::start(&[]), Console::new(Manner::Vnc).await);
     let fleet = Fleet::start(&redis, &console);
-    for round in 1..=3 {
+    for _ in 0..3 {
+        // Looking is a dial of its own.
+        let before = console.dialled().await + 1;
         let token = fleet.token().await;
         let urls: Vec<_> = fleet.proxies.iter().map(|proxy| proxy.ws(&token)).collect();
         let tries = join_all((0..99).map(|n| open(&urls[n % urls.len()], &[]))).await;
         let refusals: Vec<_> = tries.iter().filter_map(|tried| tried.as_ref().err()).collect();
         assert_eq!(refusals, vec![&403; 98]);
-        assert_eq!(console.dialled().await, round, "and only the winner's console was dialled");
+        assert_eq!(console.dialled().await - before, 1, "and only the winner's console was dialled");
     }
 }
 
@@ -111,7 +113,7 @@ async fn without_the_store_nothing_is_issued_nothing_opens_and_what_runs_goes_on
     let unspent = fleet.token().await;
     redis.kill();
     let answer = fleet.ask().await;
-    assert_eq!((answer.status, answer.header("x-error-code")), (503, Some("CONSOLE.0022")), "{answer:?}");
+    assert_eq!((answer.status, answer.header("x-error-code")), (503, Some("console.0022")), "{answer:?}");
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     assert!(!answer.body.contains("127.0.0.1") && !answer.body.contains("edis"), "{answer:?}");
     refused(proxy.at.proxy, &format!("/?token={unspent}")).await.assert_bare(503, "no store");

@@ -34,7 +34,7 @@ pub(super) enum Route {
         login: RedisConnectionInfo,
         tls: Option<TlsCertificates>,
     },
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 /// An open connection, which any number of calls share.
@@ -65,7 +65,9 @@ impl Route {
                 let sentinels = sentinels.collect::<Result<_, _>>()?;
                 Ok(Self::Sentinel { sentinels, service: service.clone(), login, tls })
             }
-            Reach::Cluster(nodes) => cluster(nodes, settings, tls).map(Self::Cluster),
+            Reach::Cluster(nodes) => {
+                cluster(nodes, settings, tls).map(|client| Self::Cluster(Box::new(client)))
+            }
         }
     }
 
