@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{
-    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, Tokens, Urls, Viewers,
-    VncSecurity,
+    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, TokenStore, Tokens,
+    Urls, Viewers, VncSecurity,
 };
 use crate::targets::Inventory;
 use crate::tokens::{Fingerprinter, Grant, Live, MemoryStore, Revoke, Revoker, Token, TokenKey};
@@ -43,6 +43,7 @@ pub(super) fn settings() -> Settings {
         lifetimes: BTreeMap::new(),
         outstanding: 0,
         tokens: Tokens {
+            store: TokenStore::Memory,
             ttl: Duration::from_secs(600),
             max_ttl: Duration::from_secs(3600),
             format: TokenFormat::Uuid,

@@ -12,7 +12,7 @@ use super::section::{Fault, Section};
 use super::target_file::Targets;
 use super::{
     Admin, Config, ConfigError, GeneratedCredentials, Limits, Listen, Problem, Proxy, Tls, TokenFormat,
-    Tokens, auth_file, certificate, dialects, document, target_file, units,
+    Tokens, auth_file, certificate, dialects, document, target_file, token_store, units,
 };
 
 /// Largest count any limit takes; beyond it, it is a slip.
@@ -204,12 +204,9 @@ pub(super) fn default_public_url(address: SocketAddr, tls: bool) -> String {
 }
 
 fn tokens(section: Section<'_>) -> Tokens {
-    section.text("store", |text| match text {
-        "memory" => Ok(()),
-        redis if redis.starts_with("redis") => Err(Fault::Later("a Redis store".to_owned())),
-        _ => Err(Fault::expected("\"memory\"")),
-    });
+    let store = token_store::read(&section);
     let tokens = Tokens {
+        store,
         ttl: section.text("ttl", units::duration).unwrap_or(Duration::from_secs(600)),
         max_ttl: section.text("max_ttl", units::duration).unwrap_or(Duration::from_secs(3600)),
         format: section.text("format", token_format).unwrap_or(TokenFormat::Uuid),

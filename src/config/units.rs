@@ -117,7 +117,7 @@ fn unix_path(text: &str) -> Result<PathBuf, Fault> {
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`; `None` is malformed.
-fn authority(text: &str) -> Option<(Host, Option<u16>)> {
+pub(super) fn authority(text: &str) -> Option<(Host, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(bracketed) => {
             let (address, rest) = bracketed.split_once(']')?;

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, UserId};
 
 mod memory;
+mod redis;
 mod revoke;
 mod token;
 
@@ -26,6 +27,7 @@ mod token;
 pub(crate) mod contract;
 
 pub use memory::MemoryStore;
+pub use redis::{RedisSetupError, RedisStore, Unsafe};
 pub use revoke::{Live, Revoke, Revoked, Revoker};
 pub use token::{Fingerprinter, Token, TokenError, TokenKey};
 
@@ -124,6 +126,9 @@ pub enum StoreError {
     /// The target has as many unspent tokens as it may: one has to be opened, or to expire.
     #[error("the target has {0} unspent tokens")]
     Outstanding(usize),
+    /// A store across a network is not reached, or must not be used.
+    #[error("the token store does not answer: {0}")]
+    Unavailable(String),
 }
 
 /// A store's answer, on its way.

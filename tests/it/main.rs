@@ -27,6 +27,7 @@ mod memory;
 mod native;
 mod openapi;
 mod openstack;
+mod redis;
 mod refusals;
 mod support;
 mod tempest;

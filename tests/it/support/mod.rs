@@ -17,6 +17,9 @@ pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod qemu;
 pub(crate) mod qmp;
+#[allow(dead_code, reason = "the store's own tests, which use all of it, share it")]
+#[path = "../../../src/tokens/redis/testing.rs"]
+pub(crate) mod redis;
 pub(crate) mod rfb;
 pub(crate) mod server;
 pub(crate) mod temp;

@@ -36,7 +36,7 @@ impl Parts {
 
 /// Installs and builds all that `cargo xtask test` needs.
 pub(crate) fn for_tests() -> Result<Parts> {
-    ui::heading("Looking for what the tests need: npm, QEMU, Chromium, Xvnc, Python, a guest");
+    ui::heading("Looking for what the tests need: npm, QEMU, Chromium, Xvnc, Redis, Python, a guest");
     let mut missing = vec![];
     missing.extend(node::missing());
     missing.extend(chromium::missing()?);
@@ -46,6 +46,7 @@ pub(crate) fn for_tests() -> Result<Parts> {
         ("Xvnc", "tigervnc-standalone-server"),
         ("tigervncpasswd", "tigervnc-tools"),
         ("xsetroot", "x11-xserver-utils"),
+        ("redis-server", "redis-server"),
     ];
     missing
         .extend(programs.iter().filter(|(program, _)| which(program).is_none()).map(|(_, package)| *package));
