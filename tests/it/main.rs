@@ -28,6 +28,7 @@ mod native;
 mod openapi;
 mod openstack;
 mod refusals;
+mod spice;
 mod support;
 mod tempest;
 mod tls;
