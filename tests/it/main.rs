@@ -14,6 +14,8 @@ mod dialects;
 mod drain;
 mod endings;
 mod golden;
+mod golden_credentials;
+mod golden_native;
 mod guest;
 mod handshake;
 mod huawei;

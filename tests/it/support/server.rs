@@ -64,7 +64,11 @@ impl Running {
 
     /// Starts a server with this configuration; its token time stands still until it is advanced.
     pub(crate) fn with(config: Config) -> Self {
-        let clock = Clock::manual();
+        Self::at(config, Clock::manual())
+    }
+
+    /// As [`Running::with`], by a clock of the test's own.
+    pub(crate) fn at(config: Config, clock: Clock) -> Self {
         let server = Server::with_clock(config, clock.clone()).unwrap_or_else(|error| panic!("{error}"));
         let (at, api) = (server.addresses(), server.api());
         let (commands, receiver) = mpsc::channel(4);
