@@ -13,6 +13,7 @@ mod console;
 mod dialects;
 mod drain;
 mod endings;
+mod examples;
 mod golden;
 mod golden_credentials;
 mod golden_native;
