@@ -1,11 +1,20 @@
 //! SPICE: one token opens the several channels of one viewer, and of nobody else, while the main channel lives.
 
-use consolegate::ids::Protocol;
-use serde_json::json;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
+use consolegate::ids::Protocol;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::console::{TOLERANCE, TYPED};
+use crate::support::chromium::Browser;
 use crate::support::console::{Console, Manner};
+use crate::support::qemu::Guest;
 use crate::support::server::{Running, Socket, TOKEN, http, open, target};
 use crate::support::viewer::{closed, echo, goodbye};
+use crate::support::{part, within};
 
 const VM: &str = "6c1f2a90-0000-4000-8000-000000000009";
 
@@ -142,4 +151,92 @@ async fn a_console_that_is_down_costs_neither_the_token_nor_the_viewer() {
     let mut display = channel(&running, &token, HERE, None).await.unwrap();
     echo(&mut display, b"display").await;
     console.until("both", |seen| seen.peers.len() == 2).await;
+}
+
+/// Serves Debian's package `spice-html5` on a port of its own, as a cloud with SPICE consoles does.
+async fn spice_html5() -> SocketAddr {
+    async fn serve(mut socket: TcpStream, dir: PathBuf) -> std::io::Result<()> {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            if socket.read_buf(&mut request).await? == 0 {
+                return Ok(());
+            }
+        }
+        let text = String::from_utf8_lossy(&request).into_owned();
+        let path = text.split([' ', '?']).nth(1).unwrap_or_default().trim_start_matches('/');
+        let file = dir.join(path);
+        let (status, body) = match std::fs::read(&file) {
+            Ok(body) => ("200 OK", body),
+            Err(_) => ("404 Not Found", Vec::new()),
+        };
+        let kind = match file.extension().and_then(|end| end.to_str()) {
+            Some("js") => "text/javascript",
+            Some("css") => "text/css",
+            _ => "text/html",
+        };
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await?;
+        socket.write_all(&body).await?;
+        socket.shutdown().await
+    }
+    let dir = part("CONSOLEGATE_TEST_SPICE_HTML5", &[Path::new("/usr/share/spice-html5").to_owned()]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(serve(socket, dir.clone()));
+        }
+    });
+    address
+}
+
+/// How many SPICE sessions an operator sees.
+async fn sessions(running: &Running) -> usize {
+    let answer =
+        http(running.at.admin, "GET", "/v1/sessions", "Authorization: Bearer an-admins\r\n", "").await;
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    let all = body["sessions"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    all.iter().filter(|session| session["protocol"] == "spice").count()
+}
+
+/// The real client and a real server: the page's own scripts open every channel with the one token of its URL.
+#[tokio::test(flavor = "multi_thread")]
+async fn spice_html5_shows_a_guests_screen_and_types_into_it() {
+    let (guest, spice) = Guest::boot_with_spice().await;
+    let pages = spice_html5().await;
+    let running = Running::start(&format!(
+        "[proxy]\nallowed_origins = [\"http://{pages}\"]\n[admin]\ntoken = \"an-admins\"\n\
+         [urls]\nopenstack_spice = \"http://{pages}/spice_auto.html?token={{token}}\"\n{}",
+        target(VM, "vm", &format!("spice = \"unix:{}\"", spice.display()))
+    ))
+    .await;
+    let headers = format!("X-Auth-Token: {TOKEN}\r\nOpenStack-API-Version: compute 2.6\r\n");
+    let body = r#"{"remote_console":{"protocol":"spice","type":"spice-html5"}}"#;
+    let path = format!("/v2.1/servers/{VM}/remote-consoles");
+    let said = http(running.at.api, "POST", &path, &headers, body).await;
+    let (_, answer) = said.split_once("\r\n\r\n").unwrap();
+    let answer: Value = serde_json::from_str(answer).unwrap();
+    let url = answer["remote_console"]["url"].as_str().unwrap_or_else(|| panic!("{said}"));
+
+    let browser = Browser::launch().await;
+    let page = browser.page(&format!("{url}&title=vm&port={}", running.at.proxy.port())).await;
+    let colours = "new Set(new Uint32Array((canvas => canvas.getContext('2d')
+        .getImageData(0, 0, canvas.width, canvas.height))(document.querySelector('#spice-screen canvas'))
+        .data.buffer)).size";
+    page.wait_for(&format!("{colours} > 1")).await;
+    // Main, display, inputs and cursor.
+    assert!(sessions(&running).await >= 4, "{}", sessions(&running).await);
+    let before = guest.screendump().await;
+    page.click_on("#spice-screen canvas").await;
+    page.type_text("echo typed over spice").await;
+    page.key("Enter").await;
+    guest.screen_where("the typed text", |now| now.difference(&before, TOLERANCE) > TYPED).await;
+    // The viewer leaves, and all of its channels with it.
+    drop((page, browser));
+    let gone = async { while sessions(&running).await > 0 {} };
+    within("the sessions' end", gone).await;
 }
