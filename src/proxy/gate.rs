@@ -14,6 +14,7 @@ use crate::rfb::Outcome;
 use crate::targets::connect;
 use crate::tokens::{Claim, Confirm, Grant, Nonce, Options, Store, TokenKey};
 
+use super::channels::{Viewer, end_when_idle};
 use super::refusal::Refusal;
 use super::sessions::{Admission, Seat};
 use super::{Proxy, greet};
@@ -80,8 +81,17 @@ impl Drop for Held {
 
 /// Claims, checks, connects, greets and confirms. Dropped when the viewer hangs up, at any await: then the
 /// token is given back.
-pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) -> Result<Entered, Refusal> {
-    let held = Held::claim(&proxy.store, key).await?;
+pub(super) async fn enter(
+    proxy: &Proxy,
+    admission: Admission,
+    key: TokenKey,
+    origin: Option<Box<str>>,
+) -> Result<Entered, Refusal> {
+    let viewer = Viewer { source: admission.source, origin };
+    let held = match Held::claim(&proxy.store, key).await {
+        Err(Refusal::Spent(Protocol::Spice)) => return further(proxy, admission, key, &viewer).await,
+        held => held?,
+    };
     let (entered, viewers) = match reach(proxy, admission, &held.grant, key).await {
         Ok(reached) => reached,
         Err(refusal) => {
@@ -93,7 +103,32 @@ pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) ->
     if viewers == Viewers::Steal {
         entered.seat.take_over();
     }
+    if entered.seat.session.grant.protocol == Protocol::Spice {
+        entered.seat.lead(viewer);
+        if let Some(idle) = proxy.settings.idle_timeout {
+            let main = Arc::clone(&entered.seat.session);
+            tokio::spawn(end_when_idle(Arc::clone(&proxy.sessions), main, idle));
+        }
+    }
     Ok(entered)
+}
+
+/// A further channel of a SPICE viewer: the token is spent, by the main channel, which must be alive.
+async fn further(
+    proxy: &Proxy,
+    admission: Admission,
+    key: TokenKey,
+    viewer: &Viewer,
+) -> Result<Entered, Refusal> {
+    let joined = proxy.sessions.join(admission, &key, viewer);
+    let joined = joined.map_err(|full| Refusal::Full(full, Some(Protocol::Spice)))?;
+    let (seat, stop) = joined.ok_or(Refusal::Spent(Protocol::Spice))?;
+    let grant = &seat.session.grant;
+    let target = current_target(proxy, grant)?;
+    let stream = dial(proxy, &target, grant.protocol).await?;
+    // Idle and longest time are the viewer's, and told by the main channel.
+    let plan = Plan { longest: None, ..basic_plan(proxy, grant) };
+    Ok(Entered { seat, stop, target: stream, outcome: None, early: Vec::new(), plan })
 }
 
 /// What lies between claim and confirm: limits, target check, dial, greeting.
@@ -108,11 +143,7 @@ async fn reach(
     let viewers = target.viewers(grant.protocol);
     let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
     let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
-    let Some(endpoint) = target.endpoint(grant.protocol) else {
-        return Err(Refusal::Changed(grant.protocol));
-    };
-    let dialled = connect(endpoint, &proxy.dial).await;
-    let mut stream = dialled.map_err(|error| Refusal::Unreached(error, grant.protocol))?;
+    let mut stream = dial(proxy, &target, grant.protocol).await?;
     let (outcome, early) = match grant.protocol {
         Protocol::Vnc => {
             let (outcome, early) = greet::target(&mut stream, &target.vnc_security).await?;
@@ -122,6 +153,11 @@ async fn reach(
     };
     let plan = plan(proxy, grant, key).await?;
     Ok((Entered { seat, stop, target: stream, outcome, early, plan }, viewers))
+}
+
+async fn dial(proxy: &Proxy, target: &Target, protocol: Protocol) -> Result<TargetStream, Refusal> {
+    let endpoint = target.endpoint(protocol).ok_or(Refusal::Changed(protocol))?;
+    connect(endpoint, &proxy.dial).await.map_err(|error| Refusal::Unreached(error, protocol))
 }
 
 /// The target as it is now, if it still is what the grant was made for (CVE-2013-0335: a token of a deleted
@@ -138,7 +174,7 @@ fn current_target(proxy: &Proxy, grant: &Grant) -> Result<Target, Refusal> {
 
 /// Whether this viewer may use the grant, and whether we can keep what it promises.
 fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
-    let Options { view_only, enforce_expiry: _, client_address } = grant.options;
+    let Options { view_only, enforce_expiry: _, client_address, direct: _ } = grant.options;
     if client_address.is_some_and(|address| address.to_canonical() != source) {
         return Err(Refusal::Elsewhere(grant.protocol));
     }
@@ -151,17 +187,22 @@ fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
 
 /// Decides the session once, before the 101.
 async fn plan(proxy: &Proxy, grant: &Grant, key: TokenKey) -> Result<Plan, Refusal> {
-    let settings = &proxy.settings;
-    let mut longest = settings.max_session;
+    let mut plan = basic_plan(proxy, grant);
     if proxy.enforce_expiry || grant.options.enforce_expiry {
         let remaining = proxy.store.peek(key).await?.ok_or(Refusal::Unknown)?.remaining;
-        longest = Some(longest.map_or(remaining, |set| set.min(remaining)));
+        plan.longest = Some(plan.longest.map_or(remaining, |set| set.min(remaining)));
     }
-    Ok(Plan {
+    Ok(plan)
+}
+
+fn basic_plan(proxy: &Proxy, grant: &Grant) -> Plan {
+    let settings = &proxy.settings;
+    Plan {
         whole_characters: grant.protocol == Protocol::Serial,
         view_only: grant.options.view_only,
         ping: settings.ping,
-        idle: settings.idle_timeout,
-        longest,
-    })
+        // One silent channel of several says nothing of a SPICE viewer: all are looked at together.
+        idle: settings.idle_timeout.filter(|_| grant.protocol != Protocol::Spice),
+        longest: settings.max_session,
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! A page load, a HEAD, a foreign Origin or a console that is down never spends a token.
 
+mod channels;
 mod gate;
 mod greet;
 mod refusal;
@@ -70,7 +71,8 @@ pub struct Proxy {
 /// One viewer's try, from the request on.
 struct Attempt {
     offer: Offer,
-    browser: bool,
+    /// The allowed `Origin` of a browser.
+    origin: Option<Box<str>>,
     serial_page: bool,
     token: Option<Token>,
     on_upgrade: OnUpgrade,
@@ -149,7 +151,7 @@ impl Proxy {
         }
         let attempt = Attempt {
             offer,
-            browser: origin == Origin::Allowed,
+            origin: upgrade::origin_text(request.headers()).filter(|_| origin == Origin::Allowed),
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
             token: upgrade::token(request.uri(), request.headers()),
             on_upgrade: hyper::upgrade::on(&mut request),
@@ -204,7 +206,7 @@ impl Proxy {
         tokio::select! {
             biased;
             () = answer.closed() => Err(Refusal::ViewerGone),
-            entered = enter(self, admission, key) => entered,
+            entered = enter(self, admission, key, attempt.origin.clone()) => entered,
         }
     }
 
@@ -217,7 +219,7 @@ impl Proxy {
     ) {
         info!(cause = refusal.cause(), detail = %refusal, "refused");
         // A painted refusal is an unauthenticated connection like any other, and bounded with them.
-        let permit = if attempt.browser { self.unauthenticated.acquire() } else { None };
+        let permit = if attempt.origin.is_some() { self.unauthenticated.acquire() } else { None };
         if permit.is_none() {
             let _ = answer.send(upgrade::refused(refusal.status()));
             return;

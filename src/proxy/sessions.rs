@@ -16,6 +16,8 @@ use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
 use crate::relay::{Counters, End, Stop, StopHandle, stop_pair};
 use crate::tokens::{Grant, Live, Revoke, TokenKey};
 
+use super::channels::{Channels, NoChannel, Viewer};
+
 /// One console of one server.
 type Console = (TargetId, Protocol);
 
@@ -28,7 +30,9 @@ pub struct Session {
     pub grant: Arc<Grant>,
     /// When it took its seat, for people to read.
     pub since: SystemTime,
-    key: TokenKey,
+    pub(super) key: TokenKey,
+    /// Whether it is a further channel of a SPICE viewer, who was counted with the main one.
+    further: bool,
     /// The viewer's address.
     pub source: IpAddr,
     /// Payload bytes so far.
@@ -40,6 +44,11 @@ impl Session {
     /// Asks it to end.
     pub fn stop(&self, cause: End) {
         self.stop.stop(cause);
+    }
+
+    /// Whether it was asked to end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_asked()
     }
 }
 
@@ -56,6 +65,8 @@ pub(super) enum Full {
     Project,
     /// The console takes one viewer, and has one.
     InUse,
+    /// The SPICE viewer has as many channels as one may.
+    Channels,
 }
 
 /// The registry.
@@ -67,6 +78,7 @@ pub struct Sessions {
     projects: KeyedCap<ProjectId>,
     per_target: usize,
     empty: Notify,
+    pub(super) channels: Channels,
 }
 
 /// Room for one session in the process and from its source; held from before the claim to the end.
@@ -105,6 +117,7 @@ impl Sessions {
             projects: KeyedCap::new(limits.sessions_per_project),
             per_target: limits.sessions_per_target,
             empty: Notify::new(),
+            channels: Channels::default(),
         })
     }
 
@@ -129,27 +142,46 @@ impl Sessions {
         viewers: Viewers,
     ) -> Result<(Seat, Stop), Full> {
         let project = self.projects.acquire(&grant.project).ok_or(Full::Project)?;
-        let (handle, stop) = stop_pair();
-        let session = Arc::new(Session {
-            id: Uuid::new_v4(),
-            since: SystemTime::now(),
-            key,
-            source: admission.source,
-            counters: Arc::default(),
-            stop: handle,
-            grant,
-        });
+        let (session, stop) = Session::new(key, grant, admission.source, false);
         let mut present = self.consoles.entry(console(&session.grant)).or_default();
         if viewers == Viewers::Deny && !present.is_empty() {
             return Err(Full::InUse);
         }
         // A thief takes the place of those it will end.
-        if viewers == Viewers::Share && self.per_target != 0 && present.len() >= self.per_target {
+        let seated = || present.iter().filter(|session| !session.further).count();
+        if viewers == Viewers::Share && self.per_target != 0 && seated() >= self.per_target {
             return Err(Full::Target);
         }
         present.push(Arc::clone(&session));
         drop(present);
         Ok((Seat { session, admission, _project: project }, stop))
+    }
+
+    /// A place for a further channel of the SPICE viewer who has spent the token, within all limits but the
+    /// console's own, which counts viewers. `None`: there is no such viewer.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        admission: Admission,
+        key: &TokenKey,
+        viewer: &Viewer,
+    ) -> Result<Option<(Seat, Stop)>, Full> {
+        let mut made = None;
+        let joined = self.channels.join(key, viewer, |grant| {
+            let (session, stop) = Session::new(*key, Arc::clone(grant), admission.source, true);
+            made = Some((Arc::clone(&session), stop));
+            session
+        });
+        let (session, stop) = match (joined, made) {
+            (Ok(()), Some(made)) => made,
+            (Err(NoChannel::Full), _) => return Err(Full::Channels),
+            (Err(NoChannel::Stranger) | Ok(()), _) => return Ok(None),
+        };
+        let Some(project) = self.projects.acquire(&session.grant.project) else {
+            self.channels.leave(key, session.id);
+            return Err(Full::Project);
+        };
+        self.consoles.entry(console(&session.grant)).or_default().push(Arc::clone(&session));
+        Ok(Some((Seat { session, admission, _project: project }, stop)))
     }
 
     /// All of them, in no order; some may still be on their way to their 101.
@@ -192,7 +224,29 @@ impl Live for Sessions {
     }
 }
 
+impl Session {
+    fn new(key: TokenKey, grant: Arc<Grant>, source: IpAddr, further: bool) -> (Arc<Self>, Stop) {
+        let (handle, stop) = stop_pair();
+        let session = Self {
+            id: Uuid::new_v4(),
+            since: SystemTime::now(),
+            key,
+            further,
+            source,
+            counters: Arc::default(),
+            stop: handle,
+            grant,
+        };
+        (Arc::new(session), stop)
+    }
+}
+
 impl Seat {
+    /// The token is spent, and its SPICE viewer may open further channels until this session ends.
+    pub(super) fn lead(&self, viewer: Viewer) {
+        self.admission.sessions.channels.lead(self.session.key, viewer, Arc::clone(&self.session));
+    }
+
     /// Ends the other sessions on this console.
     pub(super) fn take_over(&self) {
         if let Some(present) = self.admission.sessions.consoles.get(&console(&self.session.grant)) {
@@ -205,6 +259,9 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if self.session.grant.protocol == Protocol::Spice {
+            self.admission.sessions.channels.leave(&self.session.key, self.session.id);
+        }
         let key = console(&self.session.grant);
         if let Some(mut present) = self.admission.sessions.consoles.get_mut(&key) {
             present.retain(|other| other.id != self.session.id);
@@ -218,7 +275,7 @@ fn console(grant: &Grant) -> Console {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::Ipv4Addr;
 
     use crate::ids::{Generation, GrantId, RequestId};
@@ -229,7 +286,7 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-    fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    pub(in crate::proxy) fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
         let mut limits = Limits {
             sessions: 0,
             sessions_per_target: 0,

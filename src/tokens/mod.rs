@@ -70,6 +70,8 @@ pub struct Options {
     pub enforce_expiry: bool,
     /// The only address the token opens from.
     pub client_address: Option<IpAddr>,
+    /// The console is for a native SPICE client: OpenStack's `spice-direct`.
+    pub direct: bool,
 }
 
 /// Names one attempt to use a token. A repeated call with the same nonce gets the same answer.

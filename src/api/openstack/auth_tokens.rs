@@ -16,6 +16,9 @@ const POLICY: &str = "os_compute_api:os-console-auth-tokens";
 /// The first version for all console types; before, only RDP was known, which nova no longer has.
 const ALL_TYPES: Microversion = Microversion(31);
 
+/// The first version that tells of native SPICE clients' TLS port.
+const TLS_PORT: Microversion = Microversion(99);
+
 /// Tells the server and its console's address. Looking does not use the token up.
 pub(super) async fn show(
     core: &Core,
@@ -45,10 +48,15 @@ pub(super) async fn show(
         // Nova's schema wants a number; a console without host and port has none.
         Endpoint::Unix(_) => (None, 0),
     };
-    Ok(json!({"console": {
+    let mut console = json!({
         "instance_uuid": grant.target,
         "host": host,
         "port": port,
         "internal_access_path": null,
-    }}))
+    });
+    if version >= TLS_PORT && grant.options.direct {
+        // A target has one SPICE port, which is plain.
+        console["tls_port"] = Value::Null;
+    }
+    Ok(json!({"console": console}))
 }

@@ -8,6 +8,7 @@ pub(crate) mod chance;
 pub(crate) mod chromium;
 pub(crate) mod console;
 mod devtools;
+pub(crate) mod examples;
 pub(crate) mod files;
 mod keys;
 pub(crate) mod keystone;

@@ -69,7 +69,15 @@ impl Running {
 
     /// As [`Running::with`], serving a part of it.
     pub(crate) fn in_role(config: Config, role: Role) -> Self {
-        let clock = Clock::manual();
+        Self::start_at(config, role, Clock::manual())
+    }
+
+    /// As [`Running::with`], by a clock of the test's own.
+    pub(crate) fn at(config: Config, clock: Clock) -> Self {
+        Self::start_at(config, Role::All, clock)
+    }
+
+    fn start_at(config: Config, role: Role, clock: Clock) -> Self {
         let server =
             Server::with_clock(config, role, clock.clone()).unwrap_or_else(|error| panic!("{error}"));
         let (at, api) = (server.addresses(), server.api());
