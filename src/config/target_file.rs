@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::section::{Fault, Section, quote};
+use super::serial_file;
 use super::target::{Kind, Os, State, Target, Viewers, VncSecurity};
 use super::units;
 
@@ -51,7 +52,7 @@ fn target(section: &Section<'_>) -> Option<Target> {
     let zone = section.text("zone", units::word).unwrap_or_else(|| "nova".to_owned());
     let region = section.text("region", units::word).unwrap_or_else(|| "RegionOne".to_owned());
     let vnc = section.text("vnc", units::endpoint);
-    let serial = section.text("serial", units::endpoint);
+    let (serial, serial_reconnect) = serial_file::read(section);
     let spice = section.text("spice", units::endpoint);
     let mks = section.text("mks", units::endpoint);
     let consoles = [("vnc", &vnc), ("serial", &serial), ("spice", &spice), ("mks", &mks)];
@@ -80,6 +81,7 @@ fn target(section: &Section<'_>) -> Option<Target> {
         mks,
         vnc_viewers,
         serial_viewers,
+        serial_reconnect,
         vnc_security,
     })
 }

@@ -11,7 +11,7 @@ use crate::ids::Protocol;
 use crate::net::stream::TargetStream;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
-use crate::targets::connect;
+use crate::targets::{connect, reconnecting};
 use crate::tokens::{Claim, Confirm, Grant, Nonce, Options, Store, TokenKey};
 
 use super::refusal::Refusal;
@@ -113,6 +113,9 @@ async fn reach(
     };
     let dialled = connect(endpoint, &proxy.dial).await;
     let mut stream = dialled.map_err(|error| Refusal::Unreached(error, grant.protocol))?;
+    if let Some(patience) = target.reconnect(grant.protocol) {
+        stream = reconnecting(stream, endpoint, &proxy.dial, patience);
+    }
     let (outcome, early) = match grant.protocol {
         Protocol::Vnc => {
             let (outcome, early) = greet::target(&mut stream, &target.vnc_security).await?;

@@ -11,6 +11,7 @@ mod devtools;
 pub(crate) mod files;
 mod keys;
 pub(crate) mod keystone;
+pub(crate) mod line;
 pub(crate) mod picture;
 pub(crate) mod process;
 pub(crate) mod program;
