@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use super::section::{Fault, Section, quote};
 use super::serial_file;
-use super::target::{Kind, Os, State, Target, Viewers, VncSecurity};
+use super::target::{Endpoint, Kind, Os, State, Target, Viewers, VncSecurity};
 use super::units;
 
 /// The targets read so far and where each was written.
@@ -64,6 +64,10 @@ fn target(section: &Section<'_>) -> Option<Target> {
     }
     let vnc_viewers = section.text("vnc_viewers", viewers).unwrap_or(Viewers::Share);
     let serial_viewers = section.text("serial_viewers", serial_viewers).unwrap_or(Viewers::Deny);
+    if matches!(serial, Some(Endpoint::Tty(..))) && serial_viewers != Viewers::Deny {
+        // The second is dialled before the first is ended, so that a dead line takes nobody's console away.
+        section.problem("serial_viewers", "a tty: is open once, so it takes \"deny\" only");
+    }
     let vnc_security = vnc_security(section.section("vnc_security"));
     let id = id?;
     Some(Target {

@@ -116,6 +116,10 @@ async fn reach(
     if let Some(patience) = target.reconnect(grant.protocol) {
         stream = reconnecting(stream, endpoint, &proxy.dial, patience);
     }
+    if let Some(breaker) = stream.breaker() {
+        // Set nowhere else: the session is new.
+        let _ = seat.session.breaker.set(breaker);
+    }
     let (outcome, early) = match grant.protocol {
         Protocol::Vnc => {
             let (outcome, early) = greet::target(&mut stream, &target.vnc_security).await?;

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::console::{Console, Manner};
 use crate::support::line::Pair;
-use crate::support::server::{Running, Socket, open, refused, target};
+use crate::support::server::{Running, Socket, http, open, refused, target};
 use crate::support::{viewer, within};
 
 const VM: &str = "6c1f2a90-0000-4000-8000-000000000001";
@@ -67,6 +67,38 @@ async fn ser2net_telnet_is_set_by_rfc_2217_and_carries_every_byte() {
         pair.set_to((19200, true)).await;
         assert_eq!(viewer::goodbye(&mut socket).await.0, 1000);
     }
+}
+
+/// Asks for a break on the only session; the answer's status.
+async fn send_break(server: &Running) -> String {
+    let headers = "Authorization: Bearer an-admin-listeners-token\r\n";
+    let sessions = http(server.at.admin, "GET", "/v1/sessions", headers, "").await;
+    let (_, body) = sessions.split_once("\r\n\r\n").unwrap();
+    let sessions: serde_json::Value = serde_json::from_str(body).unwrap();
+    let path = format!("/v1/sessions/{}/break", sessions["sessions"][0]["id"].as_str().unwrap());
+    http(server.at.admin, "POST", &path, headers, "").await[9..12].to_owned()
+}
+
+#[tokio::test]
+async fn a_break_goes_where_there_is_a_line() {
+    let admin = "[admin]\ntoken = \"an-admin-listeners-token\"\n";
+    let pair = Pair::new().await;
+    let (_ser2net, at) = pair.ser2net("telnet(rfc2217),").await;
+    let serial = format!("serial = \"telnet://{at}\"\nserial_line.reconnect = \"1m\"");
+    let server = Running::start(&(target(VM, "bm1", &serial) + admin)).await;
+    let mut socket = watch(&server).await;
+    let mut far = pair.far();
+    assert_eq!(send_break(&server).await, "204");
+    // A pty has no break to show; the line goes on.
+    both_ways(&mut socket, &mut far).await;
+
+    let console = Console::new(Manner::Echo).await;
+    let server = Running::start(&(target(VM, "bm1", &console.setting("serial")) + admin)).await;
+    let _socket = watch(&server).await;
+    assert_eq!(send_break(&server).await, "409");
+    let headers = "Authorization: Bearer an-admin-listeners-token\r\n";
+    let none = http(server.at.admin, "POST", "/v1/sessions/none/break", headers, "").await;
+    assert_eq!(&none[9..12], "404");
 }
 
 #[tokio::test]

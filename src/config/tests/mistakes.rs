@@ -241,6 +241,10 @@ fn serial_lines() {
     line("command:/bin/a", &many, "args: has more than 64 arguments; put them into a script");
     line("unix:/a", "bauds = 1", "bauds: unknown setting; did you mean baud?");
     check_target(
+        "serial = \"tty:/dev/ttyS0\"\nserial_viewers = \"steal\"",
+        "5: target.serial_viewers: a tty: is open once, so it takes \"deny\" only",
+    );
+    check_target(
         "[target.serial_line]\nbaud = 9600",
         "4: target.serial_line: is for a target with a serial endpoint; add serial, or remove this",
     );
