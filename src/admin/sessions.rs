@@ -47,3 +47,13 @@ pub(super) fn end(sessions: &Sessions, id: &str, request: RequestId) -> Result<R
     tracing::info!(%request, listener = "admin", %session, "session ended by an operator");
     Ok(done())
 }
+
+/// `POST /v1/sessions/{id}/break`: a break on the session's serial line, as SysRq and boot loaders want it.
+pub(super) fn send_break(sessions: &Sessions, id: &str, request: RequestId) -> Result<Reply, Refusal> {
+    let session = id.parse::<Uuid>().ok().and_then(|id| sessions.find(id)).ok_or_else(Refusal::no_session)?;
+    if !session.send_break() {
+        return Err(Refusal::no_break());
+    }
+    tracing::info!(%request, listener = "admin", session = %session.id, "break sent by an operator");
+    Ok(done())
+}

@@ -84,6 +84,7 @@ pub(super) fn target(id: &str, project: &str) -> Target {
         mks: None,
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Deny,
+        serial_reconnect: None,
         vnc_security: vec![VncSecurity::None],
     }
 }

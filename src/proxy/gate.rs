@@ -11,7 +11,7 @@ use crate::ids::Protocol;
 use crate::net::stream::TargetStream;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
-use crate::targets::connect;
+use crate::targets::{connect, reconnecting};
 use crate::tokens::{Claim, Confirm, Grant, Nonce, Options, Store, TokenKey};
 
 use super::channels::{Viewer, end_when_idle};
@@ -144,6 +144,10 @@ async fn reach(
     let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
     let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
     let mut stream = dial(proxy, &target, grant.protocol).await?;
+    if let Some(breaker) = stream.breaker() {
+        // Set nowhere else: the session is new.
+        let _ = seat.session.breaker.set(breaker);
+    }
     let (outcome, early) = match grant.protocol {
         Protocol::Vnc => {
             let (outcome, early) = greet::target(&mut stream, &target.vnc_security).await?;
@@ -157,7 +161,12 @@ async fn reach(
 
 async fn dial(proxy: &Proxy, target: &Target, protocol: Protocol) -> Result<TargetStream, Refusal> {
     let endpoint = target.endpoint(protocol).ok_or(Refusal::Changed(protocol))?;
-    connect(endpoint, &proxy.dial).await.map_err(|error| Refusal::Unreached(error, protocol))
+    let dialled = connect(endpoint, &proxy.dial).await;
+    let stream = dialled.map_err(|error| Refusal::Unreached(error, protocol))?;
+    Ok(match target.reconnect(protocol) {
+        Some(patience) => reconnecting(stream, endpoint, &proxy.dial, patience),
+        None => stream,
+    })
 }
 
 /// The target as it is now, if it still is what the grant was made for (CVE-2013-0335: a token of a deleted

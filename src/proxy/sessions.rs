@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use dashmap::DashMap;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::config::{Limits, Viewers};
 use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
+use crate::net::stream::Breaker;
 use crate::relay::{Counters, End, Stop, StopHandle, stop_pair};
 use crate::tokens::{Grant, Live, Revoke, TokenKey};
 
@@ -38,9 +39,16 @@ pub struct Session {
     /// Payload bytes so far.
     pub counters: Arc<Counters>,
     stop: StopHandle,
+    /// Set when the console is reached, if it is a line that can be broken.
+    pub(super) breaker: OnceLock<Breaker>,
 }
 
 impl Session {
+    /// Sends a break on its line; `false`: there is no line, or none that can be broken.
+    pub fn send_break(&self) -> bool {
+        self.breaker.get().is_some_and(Breaker::send)
+    }
+
     /// Asks it to end.
     pub fn stop(&self, cause: End) {
         self.stop.stop(cause);
@@ -189,10 +197,14 @@ impl Sessions {
         self.consoles.iter().flat_map(|console| console.value().clone()).collect()
     }
 
+    /// The session of this id.
+    pub fn find(&self, id: Uuid) -> Option<Arc<Session>> {
+        self.list().into_iter().find(|session| session.id == id)
+    }
+
     /// Ends the session of this id; whether there is one.
     pub fn stop(&self, id: Uuid, cause: &End) -> bool {
-        let found = self.list().into_iter().find(|session| session.id == id);
-        found.inspect(|session| session.stop(cause.clone())).is_some()
+        self.find(id).inspect(|session| session.stop(cause.clone())).is_some()
     }
 
     /// Ends every session.
@@ -235,6 +247,7 @@ impl Session {
             source,
             counters: Arc::default(),
             stop: handle,
+            breaker: OnceLock::new(),
             grant,
         };
         (Arc::new(session), stop)

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::auth::{Caller, policy};
-use crate::config::{Endpoint, Host, Permission};
+use crate::config::{Endpoint, Permission};
 use crate::tokens::Token;
 
 use super::super::Core;
@@ -43,10 +43,11 @@ pub(super) async fn show(
     let entry = core.inventory.find(&grant.target).filter(|entry| entry.generation == grant.generation);
     let entry = entry.ok_or_else(unknown)?;
     let (host, port) = match entry.target.endpoint(grant.protocol).ok_or_else(unknown)? {
-        Endpoint::Tcp(Host::Name(name), port) => (Some(name.clone()), *port),
-        Endpoint::Tcp(Host::Ip(ip), port) => (Some(ip.to_string()), *port),
+        Endpoint::Tcp(host, port) | Endpoint::Tls(host, port, _) | Endpoint::Telnet(host, port, _) => {
+            (Some(host.to_string()), *port)
+        }
         // Nova's schema wants a number; a console without host and port has none.
-        Endpoint::Unix(_) => (None, 0),
+        Endpoint::Unix(_) | Endpoint::Tty(..) | Endpoint::Command(_) => (None, 0),
     };
     let mut console = json!({
         "instance_uuid": grant.target,

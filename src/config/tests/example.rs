@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// Settings of serial lines of other kinds than the example's, and without a default.
+const SERIAL_LINE: [&str; 10] =
+    ["server_name", "pin", "baud", "data_bits", "parity", "stop_bits", "flow", "dtr", "rts", "args"];
+
 /// The example with every setting in force: settings are commented with `#` alone, prose with `# `.
 fn example() -> String {
     let text = include_str!("../../../consolegate.example.toml");
@@ -16,6 +20,7 @@ fn example() -> String {
             && !key.ends_with("_file")
             && !key.ends_with("_env")
             && !["token", "file", "database", "certificate", "key", "ca", "[tls]"].contains(&key)
+            && !SERIAL_LINE.contains(&key)
     };
     // And a table that is of no use with the default store, down to the blank line.
     let (before, after) = text.split_once("#[tokens.redis]\n").expect("the Redis store's table");

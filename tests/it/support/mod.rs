@@ -12,6 +12,7 @@ pub(crate) mod examples;
 pub(crate) mod files;
 mod keys;
 pub(crate) mod keystone;
+pub(crate) mod line;
 pub(crate) mod picture;
 pub(crate) mod process;
 pub(crate) mod program;

@@ -53,6 +53,10 @@ pub(crate) fn for_tests() -> Result<Parts> {
         ("tigervncpasswd", "tigervnc-tools"),
         ("xsetroot", "x11-xserver-utils"),
         ("redis-server", "redis-server"),
+        ("socat", "socat"),
+        ("ser2net", "ser2net"),
+        ("ipmi_sim", "openipmi"),
+        ("ipmitool", "ipmitool"),
     ];
     missing
         .extend(programs.iter().filter(|(program, _)| which(program).is_none()).map(|(_, package)| *package));
