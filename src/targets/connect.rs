@@ -70,7 +70,7 @@ pub enum ConnectError {
     #[error("no TLS with {endpoint}: {source}")]
     Secure {
         /// The endpoint.
-        endpoint: Endpoint,
+        endpoint: String,
         /// What is wrong, with its certificate perhaps.
         source: SecureError,
     },
@@ -92,7 +92,7 @@ pub enum ConnectError {
     },
     /// Nothing answered in time.
     #[error("no answer from {0} within {DIAL:?}")]
-    Timeout(Endpoint),
+    Timeout(String),
 }
 
 /// Connects to `endpoint` within [`DIAL`].
@@ -106,7 +106,7 @@ pub async fn connect(endpoint: &Endpoint, policy: &DialPolicy) -> Result<TargetS
             Endpoint::Tls(host, port, check) => {
                 let socket = connect_tcp(resolve(host, *port).await?, policy).await?;
                 let secured = secure(socket, host, check).await;
-                let failed = |source| ConnectError::Secure { endpoint: endpoint.clone(), source };
+                let failed = |source| ConnectError::Secure { endpoint: endpoint.to_string(), source };
                 Ok(TargetStream::Secure(Box::new(secured.map_err(failed)?)))
             }
             Endpoint::Telnet(host, port, line) => {
@@ -123,7 +123,7 @@ pub async fn connect(endpoint: &Endpoint, policy: &DialPolicy) -> Result<TargetS
             }
         }
     };
-    timeout(DIAL, dial).await.unwrap_or_else(|_| Err(ConnectError::Timeout(endpoint.clone())))
+    timeout(DIAL, dial).await.unwrap_or_else(|_| Err(ConnectError::Timeout(endpoint.to_string())))
 }
 
 async fn connect_unix(path: &Path) -> Result<TargetStream, ConnectError> {

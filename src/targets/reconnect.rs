@@ -108,7 +108,7 @@ async fn again(dial: Dial, mut pause: Duration, deadline: Instant) -> Result<Tar
         }
     };
     let tried = timeout_at(deadline, tries).await;
-    tried.map_err(|_| last.unwrap_or_else(|| ConnectError::Timeout(dial.endpoint.clone())))
+    tried.map_err(|_| last.unwrap_or_else(|| ConnectError::Timeout(dial.endpoint.to_string())))
 }
 
 impl Reconnecting {
