@@ -128,16 +128,28 @@ mod tests {
     use std::future::poll_fn;
     use std::net::Ipv4Addr;
 
-    use crate::config::Viewers;
+    use crate::config::{Limits, Viewers};
     use crate::ids::Protocol;
     use crate::relay::Stop;
     use crate::tokens::contract;
 
-    use super::super::sessions::tests::limits;
     use super::super::sessions::{Full, Seat};
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// A registry that bounds the sessions of a project, if at all; 0 is no bound.
+    fn registry(sessions_per_project: usize) -> Arc<Sessions> {
+        Sessions::new(&Limits {
+            sessions: 0,
+            sessions_per_target: 0,
+            sessions_per_project,
+            sessions_per_source: 0,
+            unauthenticated: 0,
+            issue_per_second: 0,
+            outstanding_per_target: 0,
+        })
+    }
 
     fn viewer(origin: Option<&str>) -> Viewer {
         Viewer { source: HERE, origin: origin.map(Into::into) }
@@ -158,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn channels_are_one_viewers_bounded_and_end_with_the_main_one() {
-        let sessions = Sessions::new(&limits(|_| {}));
+        let sessions = registry(0);
         let page = viewer(Some("https://page"));
         let (first, _stop) = main(&sessions);
         for stranger in [
@@ -184,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_main_channel_that_was_told_to_end_opens_nothing_more() {
-        let sessions = Sessions::new(&limits(|_| {}));
+        let sessions = registry(0);
         let page = viewer(Some("https://page"));
         let (first, _stop) = main(&sessions);
         first.session.stop(End::Revoked);
@@ -193,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_projects_limit_holds_for_channels_too() {
-        let sessions = Sessions::new(&limits(|limits| limits.sessions_per_project = 2));
+        let sessions = registry(2);
         let page = viewer(Some("https://page"));
         let (first, _stop) = main(&sessions);
         let second = join(&sessions, &first, &page).unwrap().unwrap();
@@ -204,7 +216,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_viewer_is_idle_when_all_of_its_channels_are() {
-        let sessions = Sessions::new(&limits(|_| {}));
+        let sessions = registry(0);
         let page = viewer(Some("https://page"));
         let (first, mut stop) = main(&sessions);
         let (second, _stop) = join(&sessions, &first, &page).unwrap().unwrap();
@@ -228,7 +240,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_watch_ends_with_the_main_channel() {
-        let sessions = Sessions::new(&limits(|_| {}));
+        let sessions = registry(0);
         let (first, _stop) = main(&sessions);
         let session = Arc::clone(&first.session);
         let watch = end_when_idle(Arc::clone(&sessions), session, Duration::from_secs(60));

@@ -288,7 +288,7 @@ fn console(grant: &Grant) -> Console {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::net::Ipv4Addr;
 
     use crate::ids::{Generation, GrantId, RequestId};
@@ -299,7 +299,7 @@ pub(super) mod tests {
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-    pub(in crate::proxy) fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
         let mut limits = Limits {
             sessions: 0,
             sessions_per_target: 0,
