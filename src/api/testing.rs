@@ -83,7 +83,8 @@ pub(super) fn target(id: &str, project: &str) -> Target {
         mks: None,
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Deny,
-        vnc_security: vec![VncSecurity::None],
+        vnc_view_only: false,
+        vnc_security: VncSecurity::default(),
     }
 }
 

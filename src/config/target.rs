@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::ids::{ProjectId, Protocol, TargetId};
 
-use super::Secret;
+use super::{Secret, VncSecurity};
 
 /// A server with one or more console endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,10 @@ pub struct Target {
     pub vnc_viewers: Viewers,
     /// What a second serial viewer does.
     pub serial_viewers: Viewers,
-    /// Security types we may use towards the VNC target, in order of preference.
-    pub vnc_security: Vec<VncSecurity>,
+    /// Whether VNC viewers may only watch, whatever their grant says.
+    pub vnc_view_only: bool,
+    /// How we authenticate to the VNC target.
+    pub vnc_security: VncSecurity,
 }
 
 impl Target {
@@ -114,15 +116,6 @@ pub enum Viewers {
     Steal,
     /// Both stay.
     Share,
-}
-
-/// How the proxy authenticates to a VNC target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VncSecurity {
-    /// RFB security type 1 (RFC 6143 section 7.2.1).
-    None,
-    /// The viewer answers the target's challenge; only None and VNC password are offered onward.
-    PassThrough,
 }
 
 /// Where a console listens.

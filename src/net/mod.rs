@@ -2,5 +2,6 @@
 
 pub mod listen;
 pub mod stream;
+pub mod target_tls;
 pub mod tls;
 pub mod workers;

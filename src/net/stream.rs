@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{client, server};
 
 /// A viewer's connection.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub enum ViewerStream {
     /// Plain TCP.
     Tcp(TcpStream),
     /// TLS over TCP; boxed, its state is over a kilobyte and most of it is cold.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<server::TlsStream<TcpStream>>),
 }
 
 /// A target's connection.
@@ -24,19 +24,30 @@ pub enum TargetStream {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
+    /// TLS over one of them.
+    Tls(Box<client::TlsStream<TargetStream>>),
+}
+
+/// An end of stream without TLS's goodbye, as an end like another: QEMU and TigerVNC just hang up, and RFB's own
+/// lengths tell when something is missing.
+fn hung_up(read: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+    match read {
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+        read => read,
+    }
 }
 
 macro_rules! forward {
-    ($stream:ident: $($variant:ident),+) => {
+    ($stream:ident: $($variant:ident),+; $read:expr) => {
         impl AsyncRead for $stream {
             fn poll_read(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
                 buf: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
-                match self.get_mut() {
+                $read(match self.get_mut() {
                     $(Self::$variant(inner) => Pin::new(inner).poll_read(cx, buf),)+
-                }
+                })
             }
         }
 
@@ -66,5 +77,5 @@ macro_rules! forward {
     };
 }
 
-forward!(ViewerStream: Tcp, Tls);
-forward!(TargetStream: Tcp, Unix);
+forward!(ViewerStream: Tcp, Tls; std::convert::identity);
+forward!(TargetStream: Tcp, Unix, Tls; hung_up);

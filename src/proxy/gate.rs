@@ -112,15 +112,15 @@ async fn reach(
         return Err(Refusal::Changed(grant.protocol));
     };
     let dialled = connect(endpoint, &proxy.dial).await;
-    let mut stream = dialled.map_err(|error| Refusal::Unreached(error, grant.protocol))?;
-    let (outcome, early) = match grant.protocol {
+    let stream = dialled.map_err(|error| Refusal::Unreached(error, grant.protocol))?;
+    let (stream, outcome, early) = match grant.protocol {
         Protocol::Vnc => {
-            let (outcome, early) = greet::target(&mut stream, &target.vnc_security).await?;
-            (Some(outcome), early)
+            let greeted = greet::target(stream, &target.vnc_security).await?;
+            (greeted.stream, Some(greeted.outcome), greeted.early)
         }
-        Protocol::Serial | Protocol::Spice | Protocol::Mks => (None, Vec::new()),
+        Protocol::Serial | Protocol::Spice | Protocol::Mks => (stream, None, Vec::new()),
     };
-    let plan = plan(proxy, grant, key).await?;
+    let plan = plan(proxy, grant, &target, key).await?;
     Ok((Entered { seat, stop, target: stream, outcome, early, plan }, viewers))
 }
 
@@ -143,14 +143,14 @@ fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
         return Err(Refusal::Elsewhere(grant.protocol));
     }
     // The issuer gives out no such grant; one by another version must not open more than it says.
-    if view_only && grant.protocol != Protocol::Serial {
+    if view_only && !matches!(grant.protocol, Protocol::Serial | Protocol::Vnc) {
         return Err(Refusal::Unenforced(grant.protocol));
     }
     Ok(())
 }
 
 /// Decides the session once, before the 101.
-async fn plan(proxy: &Proxy, grant: &Grant, key: TokenKey) -> Result<Plan, Refusal> {
+async fn plan(proxy: &Proxy, grant: &Grant, target: &Target, key: TokenKey) -> Result<Plan, Refusal> {
     let settings = &proxy.settings;
     let mut longest = settings.max_session;
     if proxy.enforce_expiry || grant.options.enforce_expiry {
@@ -159,7 +159,7 @@ async fn plan(proxy: &Proxy, grant: &Grant, key: TokenKey) -> Result<Plan, Refus
     }
     Ok(Plan {
         whole_characters: grant.protocol == Protocol::Serial,
-        view_only: grant.options.view_only,
+        view_only: grant.options.view_only || (grant.protocol == Protocol::Vnc && target.vnc_view_only),
         ping: settings.ping,
         idle: settings.idle_timeout,
         longest,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use crate::config::{Problem, Target, target_from_json, target_to_json};
+use crate::config::{Problem, Target, target_from_json, target_to_record};
 use crate::ids::TargetId;
 
 use super::durable::{Durable, DurableError};
@@ -125,7 +125,7 @@ impl Registry {
         if known.files.contains(id) {
             return Err(RegistryError::InFile);
         }
-        durable.put(id.as_str(), &target_to_json(&target).to_string())?;
+        durable.put(id.as_str(), &target_to_record(&target).to_string())?;
         let created = known.database.insert(id.clone(), target.clone()).is_none();
         let ready = target.console_ready();
         let moved = self.inventory.set(id, Some(target));

@@ -110,7 +110,8 @@ fn target(id: &str, name: &str, kind: Kind) -> Target {
         mks: None,
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Share,
-        vnc_security: vec![VncSecurity::None],
+        vnc_view_only: false,
+        vnc_security: VncSecurity::default(),
     }
 }
 
