@@ -183,3 +183,58 @@ fn advance(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use crate::config::{Trust, VncTls};
+
+    use super::*;
+
+    /// Greets a target that says `words` and no more.
+    async fn silent_after(words: &[u8], settings: &VncSecurity) -> (Result<Greeted, Refusal>, UnixStream) {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.write_all(words).await.unwrap();
+        (target(TargetStream::Unix(near), settings).await, far)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_has_ten_seconds_for_all_of_it() {
+        let tls = Some(VncTls { trust: Trust::Pin([0; 32]), client: None });
+        let x509 = VncSecurity { types: vec![VncType::X509None], tls, ..VncSecurity::default() };
+        // Mute; in the middle of a message; and where TLS should begin.
+        let cases: [&[u8]; 3] =
+            [b"", b"RFB 003.008\n\x02\x13", b"RFB 003.008\n\x01\x13\0\x02\0\x01\0\0\x01\x04\x01"];
+        for words in cases {
+            let begun = tokio::time::Instant::now();
+            let (greeted, _open) = silent_after(words, &x509).await;
+            let refusal = greeted.err().expect("a refusal");
+            assert!(
+                matches!(&refusal, Refusal::Broken(e) if e.kind() == io::ErrorKind::TimedOut),
+                "{refusal}"
+            );
+            assert_eq!(begun.elapsed().as_secs(), TARGET.as_secs(), "{words:02x?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn tls_without_settings_is_no_way_around_it() {
+        let x509 = VncSecurity { types: vec![VncType::X509None], ..VncSecurity::default() };
+        let words = b"RFB 003.008\n\x01\x13\0\x02\0\x01\0\0\x01\x04\x01";
+        let (greeted, mut far) = silent_after(words, &x509).await;
+        assert!(greeted.is_err());
+        let mut heard = Vec::new();
+        far.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"RFB 003.008\n\x13\0\x02\0\0\x01\x04");
+    }
+
+    #[test]
+    fn what_was_sent_early_is_filtered_too() {
+        let key = b"\x04\x01\0\0\0\0\0a".to_vec();
+        assert_eq!(allowed(key.clone(), None).unwrap(), key);
+        let mut filter = ViewOnly::new();
+        assert_eq!(allowed([&key[..], b"\x03"].concat(), Some(&mut filter)).unwrap(), b"\x03");
+        assert!(matches!(allowed([&[0; 9][..], &[1]].concat(), Some(&mut filter)), Err(End::ViewOnly(_))));
+    }
+}

@@ -32,5 +32,8 @@ mod support;
 mod tempest;
 mod tls;
 mod tokens_once;
+mod vnc_hostile;
 mod vnc_password;
+mod vnc_security;
+mod vnc_view_only;
 mod xvnc;
