@@ -96,16 +96,23 @@ impl ViewOnly {
             return Err(error);
         }
         assert!(range.start >= Self::ROOM, "no room for what was held back");
-        let start = range.start - Self::ROOM;
+        let start = range.start - self.held();
         let (mut to, mut at) = (start, range.start);
         while at < range.end {
             let left = range.end - at;
+            // The short way, for nearly all messages: whole, and of one length.
+            if let Some((len, keep)) = self.simple(buffer[at]).filter(|(len, _)| *len <= left) {
+                if keep {
+                    shift(buffer, at, len, &mut to);
+                }
+                at += len;
+                continue;
+            }
             match self.state {
                 State::Body { left: body, keep } => {
                     let count = usize::try_from(body).unwrap_or(usize::MAX).min(left);
                     if keep {
-                        buffer.copy_within(at..at + count, to);
-                        to += count;
+                        shift(buffer, at, count, &mut to);
                     }
                     at += count;
                     self.body(body - count as u64, keep);
@@ -113,8 +120,8 @@ impl ViewOnly {
                 State::Encodings { left: encodings } => {
                     let count = (4 - self.have).min(left);
                     self.gather(&buffer[at..at + count]);
-                    buffer.copy_within(at..at + count, to);
-                    (to, at) = (to + count, at + count);
+                    shift(buffer, at, count, &mut to);
+                    at += count;
                     if self.have == 4 {
                         self.extended_pointer |=
                             u32_at(&self.head, 0).cast_signed() == EXTENDED_MOUSE_BUTTONS;
@@ -125,8 +132,7 @@ impl ViewOnly {
                     let count = (need - self.have).min(left);
                     self.gather(&buffer[at..at + count]);
                     if keep {
-                        buffer.copy_within(at..at + count, to);
-                        to += count;
+                        shift(buffer, at, count, &mut to);
                     }
                     at += count;
                     if self.have == need {
@@ -136,6 +142,21 @@ impl ViewOnly {
             }
         }
         Ok(start..to)
+    }
+
+    /// Bytes held back: QEMU's type, until its sub-type comes.
+    fn held(&self) -> usize {
+        usize::from(self.state == State::Head { need: 2, keep: false } && self.have == 1)
+    }
+
+    /// Length and fate of a message that begins here with `kind`, if it always has that length.
+    fn simple(&self, kind: u8) -> Option<(usize, bool)> {
+        let begins = self.have == 0 && matches!(self.state, State::Head { .. });
+        match kind {
+            0 | 3 | 4 | 150 | 250 if begins => fixed(kind),
+            5 if begins && !self.extended_pointer => fixed(kind),
+            _ => None,
+        }
     }
 
     fn gather(&mut self, bytes: &[u8]) {
@@ -220,6 +241,14 @@ impl ViewOnly {
             self.state = State::Head { need: 1, keep: false };
         }
     }
+}
+
+/// Moves `len` kept bytes from `at` to behind those kept before.
+fn shift(buffer: &mut [u8], at: usize, len: usize, to: &mut usize) {
+    if *to != at {
+        buffer.copy_within(at..at + len, *to);
+    }
+    *to += len;
 }
 
 /// The length of a message's fixed part with its type, and whether the message is kept. Of QEMU's, that is

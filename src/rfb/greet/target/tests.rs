@@ -126,14 +126,12 @@ proptest! {
 
 const CHALLENGE: &[u8; 16] = b"challengechallen";
 
+/// What was said in the clear, what inside TLS if it came to that, and the end.
+type Secured = (Vec<u8>, Option<Vec<u8>>, Result<Option<Outcome>, GreetError>);
+
 /// A whole greeting: what the target says in the clear and, once TLS stands, inside it. What was sent, in which
 /// of the two, and how it ended.
-fn vencrypt(
-    allowed: &[Security],
-    clear: &[u8],
-    inside: &[u8],
-    size: usize,
-) -> (Vec<u8>, Option<Vec<u8>>, Result<Option<Outcome>, GreetError>) {
+fn vencrypt(allowed: &[Security], clear: &[u8], inside: &[u8], size: usize) -> Secured {
     let mut greeter =
         TargetGreeter::new(Mode::Authenticate(allowed.to_vec()), Credentials::new("anne", "opensesame"));
     let mut said = Vec::new();
