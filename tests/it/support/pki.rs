@@ -24,11 +24,12 @@ impl Pki {
     pub(crate) fn new() -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
-        params.distinguished_name.push(DnType::CommonName, "the tests' authority");
+        let dir = temp::dir();
+        // Two authorities never have one name.
+        params.distinguished_name.push(DnType::CommonName, dir.path().display().to_string());
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let certificate = params.self_signed(&key).expect("a certificate");
-        let dir = temp::dir();
         fs::write(dir.path().join("ca-cert.pem"), certificate.pem()).expect("a file");
         Self { dir, issuer: Issuer::new(params, key) }
     }
