@@ -223,4 +223,21 @@ mod tests {
         let none = Registry::new(vec![file("a")], None).unwrap();
         assert!(matches!(none.put(&"x".into(), &vnc(1)), Err(RegistryError::NoDatabase)));
     }
+
+    #[test]
+    fn a_password_is_there_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.redb");
+        let security = json!({"types": ["vnc"], "password": "opensesa"});
+        let document = json!({"project": "p", "vnc": "tcp://h:1", "vnc_security": security});
+        let registry = Registry::new(vec![], Some(&path)).unwrap();
+        registry.put(&"a".into(), &document).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        drop(registry);
+        let again = Registry::new(vec![], Some(&path)).unwrap();
+        let entry = again.inventory().find(&"a".into()).unwrap();
+        let password = entry.target.vnc_security.password.as_ref();
+        assert_eq!(password.map(crate::config::Password::reveal), Some("opensesa"));
+    }
 }
