@@ -82,21 +82,30 @@ fn a_changed_password_is_a_changed_target() {
     assert!(!format!("{:?}", with("hunter2")).contains("hunter2"));
 }
 
+/// With `lines` (the console on a Unix socket if they end so) there is this one mistake.
+#[track_caller]
+fn refuses(dir: &tempfile::TempDir, lines: &str, expected: &str) {
+    let vnc = if lines.contains("# unix") { "unix:/s" } else { "tcp://h:1" };
+    let lines = lines.trim_end_matches("# unix");
+    assert_eq!(read(dir.path(), vnc, lines), Err(expected.to_owned()), "{lines}");
+}
+
+/// At `key`, which is the first line of the section.
+fn at(key: &str, message: &str) -> String {
+    format!("6: target.vnc_security.{key}: {message}")
+}
+
+/// At the section, for want of the key.
+fn absent(key: &str, message: &str) -> String {
+    format!("5: target.vnc_security.{key}: {message}")
+}
+
 #[test]
-fn each_mistake_has_its_key_and_remedy() {
+fn mistakes_in_types_and_passwords_have_their_key_and_remedy() {
     let dir = files();
-    #[track_caller]
-    fn check(dir: &Path, lines: &str, expected: &str) {
-        let vnc = if lines.contains("# unix") { "unix:/s" } else { "tcp://h:1" };
-        let lines = lines.trim_end_matches("# unix");
-        assert_eq!(read(dir, vnc, lines), Err(expected.to_owned()), "{lines}");
-    }
+    let check = |lines: &str, expected: &str| refuses(&dir, lines, expected);
     let all = "\"none\", \"vnc\", \"vencrypt-x509-none\", \"vencrypt-x509-vnc\", \"vencrypt-x509-plain\", \
                \"pass-through\"";
-    let at = |key: &str, message: &str| format!("6: target.vnc_security.{key}: {message}");
-    let absent = |key: &str, message: &str| format!("5: target.vnc_security.{key}: {message}");
-    let check = |lines: &str, expected: &str| check(dir.path(), lines, expected);
-    let x509 = "types = [\"vencrypt-x509-none\"]; ca = \"ca.pem\"";
 
     check("types = []", &at("types", &format!("expected at least one of {all}, found an empty list")));
     check("types = [\"rsa\"]", &at("types", &format!("expected one of {all}, found \"rsa\"")));
@@ -135,6 +144,13 @@ fn each_mistake_has_its_key_and_remedy() {
         "password = \"a\\u0001\"; types = [\"vnc\"]",
         &at("password", "expected a password of 1 to 255 bytes without control characters"),
     );
+}
+
+#[test]
+fn mistakes_in_certificates_have_their_key_and_remedy() {
+    let dir = files();
+    let check = |lines: &str, expected: &str| refuses(&dir, lines, expected);
+    let x509 = "types = [\"vencrypt-x509-none\"]; ca = \"ca.pem\"";
     let tls_only = "is used with the types \"vencrypt-x509-...\" only; add one, or remove it";
     check("ca = \"ca.pem\"", &at("ca", tls_only));
     check(
