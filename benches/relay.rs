@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use consolegate::relay::{Counters, End, Plan, Pump, run, stop_pair};
+use consolegate::rfb::ViewOnly;
 use consolegate::ws::Decoder;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -18,14 +19,17 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// A running session and its two far ends.
+/// A running session and its two far ends. One whose viewer may only watch has a filter.
 fn session(plan: &Plan) -> (DuplexStream, DuplexStream, tokio::task::JoinHandle<End>) {
     let (viewer, ours) = duplex(ROOM);
     let (target, theirs) = duplex(ROOM);
     let decoder = Decoder::new(plan.whole_characters);
     let (_handle, stop) = stop_pair();
     let counters = Arc::<Counters>::default();
-    let pump = Pump::new((ours, Vec::new()), (theirs, Vec::new()), decoder, plan, counters);
+    let mut pump = Pump::new((ours, Vec::new()), (theirs, Vec::new()), decoder, plan, counters);
+    if plan.view_only {
+        pump = pump.watching(ViewOnly::new());
+    }
     (viewer, target, tokio::spawn(run(pump, stop)))
 }
 
@@ -55,8 +59,8 @@ async fn down(plan: Plan, block: &[u8]) {
 }
 
 /// Viewer to target, in masked frames.
-async fn up(frame: &[u8], frames: usize) {
-    let (mut viewer, target, end) = session(&Plan::default());
+async fn up(plan: Plan, frame: &[u8], frames: usize) {
+    let (mut viewer, target, end) = session(&plan);
     let (read, write) = tokio::io::split(target);
     let reader = tokio::spawn(swallow(read));
     for _ in 0..frames {
@@ -85,8 +89,29 @@ fn relay(criterion: &mut Criterion) {
     frame.resize(frame.len() + usize::from(payload), 0x5a);
     let frames = TOTAL / usize::from(payload);
     group.bench_function("up, frames of 16 KiB", |bencher| {
-        bencher.iter(|| runtime.block_on(up(&frame, frames)));
+        bencher.iter(|| runtime.block_on(up(Plan::default(), &frame, frames)));
     });
+    group.finish();
+    watching(criterion, &runtime);
+}
+
+/// What the view-only filter costs: what a viewer sends while somebody only looks, an update request a frame,
+/// many frames a read.
+fn watching(criterion: &mut Criterion, runtime: &Runtime) {
+    let request = [3, 1, 0, 0, 0, 0, 2, 0x80, 1, 0xe0];
+    let mut frame = vec![0x82, 0x80 | 10, 0x12, 0x34, 0x56, 0x78];
+    frame.extend(request.iter().zip([0x12, 0x34, 0x56, 0x78].iter().cycle()).map(|(byte, key)| byte ^ key));
+    let block = frame.repeat(1024);
+    let blocks = 64;
+    let mut group = criterion.benchmark_group("relay, up, update requests");
+    group.sample_size(30);
+    group.throughput(Throughput::Elements(1024 * blocks as u64));
+    for (name, view_only) in [("plain", false), ("view-only", true)] {
+        let plan = Plan { view_only, ..Plan::default() };
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| runtime.block_on(up(plan.clone(), &block, blocks)));
+        });
+    }
     group.finish();
 }
 

@@ -299,7 +299,7 @@ pub static CAUSES: &[Cause] = &[
         "view-only",
         &[400],
         "View-only was asked for a console whose input is not filtered in this version.",
-        "Ask for a serial console, or leave it out.",
+        "Ask for a VNC or serial console, or leave it out.",
     ),
     cause(
         "CONSOLE.0038",

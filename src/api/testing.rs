@@ -85,7 +85,8 @@ pub(super) fn target(id: &str, project: &str) -> Target {
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Deny,
         serial_reconnect: None,
-        vnc_security: vec![VncSecurity::None],
+        vnc_view_only: false,
+        vnc_security: VncSecurity::default(),
     }
 }
 

@@ -23,6 +23,8 @@ mod target_file;
 mod target_json;
 mod token_store;
 mod units;
+mod vnc;
+mod vnc_file;
 pub mod watch;
 
 #[cfg(test)]
@@ -33,9 +35,10 @@ pub use certificate::{DEVELOPMENT_ORGANIZATION, is_development};
 pub use error::{ConfigError, Problem};
 pub use secret::{PrivateFileError, read_private};
 pub use serial_line::{Flow, LineSettings, Parity, Program, ServerCheck};
-pub use target::{Admin, Endpoint, Host, Kind, Os, State, Target, Viewers, VncSecurity};
-pub use target_json::{target_from_json, target_to_json};
+pub use target::{Admin, Endpoint, Host, Kind, Os, State, Target, Viewers};
+pub use target_json::{target_from_json, target_to_json, target_to_record};
 pub use token_store::{Reach, Redis, RedisNode, TokenStore};
+pub use vnc::{Authority, ClientCertificate, Password, Trust, VncSecurity, VncTls, VncType};
 
 /// A string that is never shown: `Debug` is redacted, memory is cleared on drop.
 pub type Secret = secrecy::SecretString;

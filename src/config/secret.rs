@@ -64,29 +64,39 @@ pub(super) struct Names {
     pub(super) plain: &'static str,
     pub(super) file: &'static str,
     pub(super) env: &'static str,
+    /// It may hold spaces and letters of any script: it is never part of an HTTP header.
+    pub(super) free: bool,
 }
 
 /// `token`, `token_file`, `token_env`.
-pub(super) const TOKEN: Names = Names { plain: "token", file: "token_file", env: "token_env" };
+pub(super) const TOKEN: Names = Names { plain: "token", file: "token_file", env: "token_env", free: false };
 
 /// `password`, `password_file`, `password_env`.
-pub(super) const PASSWORD: Names = Names { plain: "password", file: "password_file", env: "password_env" };
+pub(super) const PASSWORD: Names =
+    Names { plain: "password", file: "password_file", env: "password_env", free: false };
+
+/// The same for a VNC server, which takes what people type.
+pub(super) const VNC_PASSWORD: Names = Names { free: true, ..PASSWORD };
 
 /// `sentinel_password`, `sentinel_password_file`, `sentinel_password_env`.
-pub(super) const SENTINEL_PASSWORD: Names =
-    Names { plain: "sentinel_password", file: "sentinel_password_file", env: "sentinel_password_env" };
+pub(super) const SENTINEL_PASSWORD: Names = Names {
+    plain: "sentinel_password",
+    file: "sentinel_password_file",
+    env: "sentinel_password_env",
+    free: false,
+};
 
 /// `secret_key`, `secret_key_file`, `secret_key_env`.
 pub(super) const SECRET_KEY: Names =
-    Names { plain: "secret_key", file: "secret_key_file", env: "secret_key_env" };
+    Names { plain: "secret_key", file: "secret_key_file", env: "secret_key_env", free: false };
 
 /// `security_token`, `security_token_file`, `security_token_env`.
 pub(super) const SECURITY_TOKEN: Names =
-    Names { plain: "security_token", file: "security_token_file", env: "security_token_env" };
+    Names { plain: "security_token", file: "security_token_file", env: "security_token_env", free: false };
 
 /// `password_bcrypt`, `password_bcrypt_file`, `password_bcrypt_env`.
 pub(super) const PASSWORD_BCRYPT: Names =
-    Names { plain: "password_bcrypt", file: "password_bcrypt_file", env: "password_bcrypt_env" };
+    Names { plain: "password_bcrypt", file: "password_bcrypt_file", env: "password_bcrypt_env", free: false };
 
 /// How a secret was written.
 pub(super) enum Written {
@@ -113,12 +123,12 @@ pub(super) fn secret(section: &Section<'_>, names: &Names) -> Written {
         (None, None, None) if section.clean() => return Written::Absent,
         (None, None, None) => return Written::Faulty,
         _ => {
-            let Names { plain, file, env } = names;
+            let Names { plain, file, env, .. } = names;
             section.problem(plain, format!("is given more than once; keep one of {plain}, {file}, {env}"));
             return Written::Faulty;
         }
     };
-    match value.filter(|text| usable(section, key, text)) {
+    match value.filter(|text| usable(section, key, text, names.free)) {
         Some(text) => Written::Given(text.into()),
         None => Written::Faulty,
     }
@@ -161,7 +171,14 @@ fn from_env(section: &Section<'_>, key: &'static str, name: &str) -> Option<Stri
 }
 
 /// Secrets travel in HTTP headers: RFC 9110 section 5.5 allows them visible ASCII.
-fn usable(section: &Section<'_>, key: &'static str, text: &str) -> bool {
+fn usable(section: &Section<'_>, key: &'static str, text: &str, free: bool) -> bool {
+    if free {
+        let fine = (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
+        if !fine {
+            section.problem(key, "expected a password of 1 to 255 bytes without control characters");
+        }
+        return fine;
+    }
     let fine = (1..=4096).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if !fine {
         let message = "expected a secret of 1 to 4096 visible ASCII characters, without spaces";
@@ -191,7 +208,7 @@ pub(super) fn required(section: &Section<'_>, names: &Names) -> Option<Secret> {
         Written::Given(secret) => Some(secret),
         Written::Faulty => None,
         Written::Absent => {
-            let Names { plain, file, env } = names;
+            let Names { plain, file, env, .. } = names;
             section.problem(plain, format!("is required here; add one of {file}, {env}, {plain}"));
             None
         }

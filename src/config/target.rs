@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::ids::{ProjectId, Protocol, TargetId};
 
-use super::Secret;
 use super::serial_line::{LineSettings, Program, ServerCheck};
+use super::{Secret, VncSecurity};
 
 /// A server with one or more console endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +42,10 @@ pub struct Target {
     pub serial_viewers: Viewers,
     /// How long a lost serial line is dialled again before its session ends; `None`: the session ends at once.
     pub serial_reconnect: Option<Duration>,
-    /// Security types we may use towards the VNC target, in order of preference.
-    pub vnc_security: Vec<VncSecurity>,
+    /// Whether VNC viewers may only watch, whatever their grant says.
+    pub vnc_view_only: bool,
+    /// How we authenticate to the VNC target.
+    pub vnc_security: VncSecurity,
 }
 
 impl Target {
@@ -123,15 +125,6 @@ pub enum Viewers {
     Steal,
     /// Both stay.
     Share,
-}
-
-/// How the proxy authenticates to a VNC target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VncSecurity {
-    /// RFB security type 1 (RFC 6143 section 7.2.1).
-    None,
-    /// The viewer answers the target's challenge; only None and VNC password are offered onward.
-    PassThrough,
 }
 
 /// Where a console is. All but the first two are for serial consoles only.

@@ -3,23 +3,25 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::section::{Fault, Section, quote};
+use super::section::{Fault, Section};
 use super::serial_file;
-use super::target::{Endpoint, Kind, Os, State, Target, Viewers, VncSecurity};
+use super::target::{Endpoint, Kind, Os, State, Target, Viewers};
 use super::units;
+use super::vnc_file::{self, vnc_security};
 
 /// The targets read so far and where each was written.
 #[derive(Default)]
 pub(super) struct Targets {
     pub(super) list: Vec<Target>,
     places: HashMap<String, String>,
+    files: vnc_file::Files,
 }
 
 impl Targets {
     /// Reads every `[[target]]` of `root`.
     pub(super) fn read(&mut self, root: &Section<'_>) {
         for section in root.sections("target") {
-            let target = target(&section);
+            let target = target(&section, &mut self.files);
             if let Some(target) = target.filter(|target| self.first(&section, target)) {
                 self.list.push(target);
             }
@@ -41,7 +43,7 @@ impl Targets {
     }
 }
 
-fn target(section: &Section<'_>) -> Option<Target> {
+fn target(section: &Section<'_>, files: &mut vnc_file::Files) -> Option<Target> {
     let id = section.required("id", units::id);
     let name = section.text("name", units::name);
     let project = section.required("project", units::id);
@@ -68,7 +70,8 @@ fn target(section: &Section<'_>) -> Option<Target> {
         // The second is dialled before the first is ended, so that a dead line takes nobody's console away.
         section.problem("serial_viewers", "a tty: is open once, so it takes \"deny\" only");
     }
-    let vnc_security = vnc_security(section.section("vnc_security"));
+    let vnc_view_only = section.flag("vnc_view_only").unwrap_or(false);
+    let vnc_security = vnc_security(section.section("vnc_security"), vnc.as_ref(), files);
     let id = id?;
     Some(Target {
         name: name.unwrap_or_else(|| id.clone()),
@@ -86,6 +89,7 @@ fn target(section: &Section<'_>) -> Option<Target> {
         vnc_viewers,
         serial_viewers,
         serial_reconnect,
+        vnc_view_only,
         vnc_security,
     })
 }
@@ -130,37 +134,5 @@ fn serial_viewers(text: &str) -> Result<Viewers, Fault> {
     match text {
         "hub" => Err(Fault::Later("\"hub\"".to_owned())),
         _ => viewers(text),
-    }
-}
-
-fn vnc_security(section: Section<'_>) -> Vec<VncSecurity> {
-    let types = section.texts("types", security_type);
-    for key in ["password", "password_file", "password_env", "ca", "username", "name", "pin"] {
-        section.later(key);
-    }
-    let types = match types {
-        Some(types) if types.is_empty() && section.clean() => {
-            section
-                .problem("types", "expected at least one of \"none\", \"pass-through\", found an empty list");
-            types
-        }
-        Some(types) => types,
-        None => vec![VncSecurity::None],
-    };
-    let repeated = types.iter().enumerate().any(|(at, one)| types[..at].contains(one));
-    if repeated {
-        section.problem("types", "names the same type twice; keep one");
-    }
-    section.finish();
-    types
-}
-
-fn security_type(text: &str) -> Result<VncSecurity, Fault> {
-    match text {
-        "none" => Ok(VncSecurity::None),
-        "pass-through" => Ok(VncSecurity::PassThrough),
-        "vnc" => Err(Fault::Later("\"vnc\"".to_owned())),
-        vencrypt if vencrypt.starts_with("vencrypt-") => Err(Fault::Later(quote(vencrypt))),
-        _ => Err(Fault::expected("\"none\" or \"pass-through\"")),
     }
 }

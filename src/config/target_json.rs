@@ -1,10 +1,12 @@
 //! One target as JSON, for the admin API: the keys of a `[[target]]` table, read by the same code.
 
+use std::net::IpAddr;
 use std::path::Path;
 
+use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 
-use super::{ConfigError, Endpoint, Kind, Os, Problem, State, Target, Viewers, VncSecurity};
+use super::{ConfigError, Endpoint, Kind, Os, Password, Problem, State, Target, Trust, Viewers, VncSecurity};
 use super::{document, serial_file, target_file};
 
 /// Reads a target from a JSON object with the keys of a `[[target]]` table.
@@ -16,6 +18,16 @@ pub fn target_from_json(value: &Value) -> Result<Target, Vec<Problem>> {
         |message: String| vec![Problem { file: "target".into(), line: None, key: String::new(), message }];
     if !value.is_object() {
         return Err(problem("expected a JSON object with the keys of a [[target]] table".to_owned()));
+    }
+    // A caller of the API has no say over this host's files and environment: what they hold would be proved to
+    // whatever host the caller names.
+    for key in ["password_file", "password_env"] {
+        if value.get("vnc_security").and_then(|security| security.get(key)).is_some() {
+            let message =
+                "is not taken here; give the password itself, which is kept and never shown".to_owned();
+            let key = format!("vnc_security.{key}");
+            return Err(vec![Problem { file: "target".into(), line: None, key, message }]);
+        }
     }
     // TOML has no null.
     let text = toml::to_string(&json!({"target": [value]}))
@@ -45,7 +57,7 @@ fn by_key(problem: Problem) -> Problem {
     Problem { line: None, key, ..problem }
 }
 
-/// The target with all its settings, as [`target_from_json`] reads them. Holds no secret.
+/// The target with all its settings, as [`target_from_json`] reads them, but for the password.
 pub fn target_to_json(target: &Target) -> Value {
     // Every field by name: a new setting has to be thought of here.
     let Target {
@@ -64,6 +76,7 @@ pub fn target_to_json(target: &Target) -> Value {
         vnc_viewers,
         serial_viewers,
         serial_reconnect,
+        vnc_view_only,
         vnc_security,
     } = target;
     let mut value = json!({
@@ -83,7 +96,8 @@ pub fn target_to_json(target: &Target) -> Value {
         "region": region,
         "vnc_viewers": viewers(*vnc_viewers),
         "serial_viewers": viewers(*serial_viewers),
-        "vnc_security": {"types": vnc_security.iter().map(security).collect::<Vec<_>>()},
+        "vnc_view_only": vnc_view_only,
+        "vnc_security": security(vnc_security),
     });
     for (key, endpoint) in [("vnc", vnc), ("serial", serial), ("spice", spice), ("mks", mks)] {
         if let Some(endpoint) = endpoint {
@@ -96,6 +110,15 @@ pub fn target_to_json(target: &Target) -> Value {
     value
 }
 
+/// The target with all its settings and the password: what is kept, and shown to nobody.
+pub fn target_to_record(target: &Target) -> Value {
+    let mut value = target_to_json(target);
+    if let Some(password) = &target.vnc_security.password {
+        value["vnc_security"]["password"] = Password::reveal(password).into();
+    }
+    value
+}
+
 fn viewers(viewers: Viewers) -> &'static str {
     match viewers {
         Viewers::Deny => "deny",
@@ -104,11 +127,31 @@ fn viewers(viewers: Viewers) -> &'static str {
     }
 }
 
-fn security(security: &VncSecurity) -> &'static str {
-    match security {
-        VncSecurity::None => "none",
-        VncSecurity::PassThrough => "pass-through",
+fn security(security: &VncSecurity) -> Value {
+    let VncSecurity { types, username, password: _, tls } = security;
+    let mut value = json!({"types": types.iter().map(|one| one.name()).collect::<Vec<_>>()});
+    if let Some(username) = username {
+        value["username"] = username.as_str().into();
     }
+    let Some(tls) = tls else { return value };
+    match &tls.trust {
+        Trust::Authority { authority, name } => {
+            value["ca"] = authority.file.display().to_string().into();
+            value["name"] = match name {
+                ServerName::IpAddress(address) => IpAddr::from(*address).to_string(),
+                name => name.to_str().into_owned(),
+            }
+            .into();
+        }
+        Trust::Pin(pin) => {
+            value["pin"] = pin.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        }
+    }
+    if let Some(client) = &tls.client {
+        value["certificate"] = client.certificate.display().to_string().into();
+        value["key"] = client.key.display().to_string().into();
+    }
+    value
 }
 
 #[cfg(test)]
@@ -120,7 +163,8 @@ mod tests {
         let full = json!({
             "id": "a", "name": "b \"quoted\"\n".trim(), "project": "p", "kind": "baremetal", "state": "stopped",
             "os": "windows", "zone": "z", "region": "r", "vnc": "tcp://127.0.0.1:5901", "serial": "unix:/s",
-            "vnc_viewers": "steal", "serial_viewers": "share", "vnc_security": {"types": ["pass-through", "none"]},
+            "vnc_viewers": "steal", "serial_viewers": "share", "vnc_view_only": true,
+            "vnc_security": {"types": ["pass-through"]},
         });
         let target = target_from_json(&full).unwrap();
         assert_eq!(target_to_json(&target), full);
@@ -152,6 +196,20 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_kept_and_not_shown() {
+        let security = json!({
+            "types": ["vencrypt-x509-plain", "vnc"], "username": "anne", "password": "open sesame",
+            "pin": "ab".repeat(32),
+        });
+        let full = json!({"id": "a", "project": "p", "vnc": "tcp://h:1", "vnc_security": security});
+        let target = target_from_json(&full).unwrap();
+        assert_eq!(target_to_record(&target)["vnc_security"], security);
+        assert_eq!(target_from_json(&target_to_record(&target)).unwrap(), target);
+        let shown = target_to_json(&target).to_string() + &format!("{target:?}");
+        assert!(shown.contains("anne") && !shown.contains("sesame"), "{shown}");
+    }
+
+    #[test]
     fn mistakes_are_told_by_key() {
         let check = |value: Value, key: &str, part: &str| {
             let problems = target_from_json(&value).unwrap_err();
@@ -174,6 +232,10 @@ mod tests {
             "serial",
             "only the configuration's own files",
         );
+        for key in ["password_file", "password_env"] {
+            let wrong = json!({"id": "a", "project": "p", "vnc_security": {"types": ["vnc"], key: "SET"}});
+            check(wrong, &format!("vnc_security.{key}"), "is not taken here; give the password itself");
+        }
         check(json!([]), "", "expected a JSON object");
     }
 }

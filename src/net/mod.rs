@@ -4,5 +4,6 @@ pub mod listen;
 pub mod pooled;
 pub mod secure;
 pub mod stream;
+pub mod target_tls;
 pub mod tls;
 pub mod workers;

@@ -66,11 +66,7 @@ impl<S> Drop for Pooled<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Pooled<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.waiting.is_none() {
             // Who asks for that much needs nobody in between.

@@ -7,7 +7,7 @@ use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{client, server};
 
 use super::pooled::Pooled;
 use super::secure::SecureStream;
@@ -18,7 +18,7 @@ pub enum ViewerStream {
     /// Plain TCP.
     Tcp(TcpStream),
     /// TLS over TCP; boxed, its state is over a kilobyte and most of it is cold.
-    Tls(Box<TlsStream<Pooled<TcpStream>>>),
+    Tls(Box<server::TlsStream<Pooled<TcpStream>>>),
 }
 
 /// A target's connection.
@@ -28,11 +28,22 @@ pub enum TargetStream {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
-    /// TLS over TCP.
+    /// TLS over TCP, to a serial console.
     Secure(Box<SecureStream>),
+    /// TLS over one of them, to a VNC server.
+    Tls(Box<client::TlsStream<TargetStream>>),
     /// A serial line that something is done to on the way: Telnet, a port, a program, dialling again. Serial lines
     /// are slow; a call through a pointer is nothing to them.
     Line(Box<dyn Line>),
+}
+
+/// An end of stream without TLS's goodbye, as an end like another: QEMU and TigerVNC just hang up, and RFB's own
+/// lengths tell when something is missing.
+fn hung_up(read: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+    match read {
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+        read => read,
+    }
 }
 
 /// A serial line of a kind of its own.
@@ -46,7 +57,7 @@ impl TargetStream {
     pub fn breaker(&self) -> Option<Breaker> {
         match self {
             Self::Line(line) => line.breaker(),
-            Self::Tcp(_) | Self::Unix(_) | Self::Secure(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Secure(_) | Self::Tls(_) => None,
         }
     }
 }
@@ -70,16 +81,16 @@ impl Breaker {
 }
 
 macro_rules! forward {
-    ($stream:ident: $($variant:ident),+) => {
+    ($stream:ident: $($variant:ident),+; $read:expr) => {
         impl AsyncRead for $stream {
             fn poll_read(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
                 buf: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
-                match self.get_mut() {
+                $read(match self.get_mut() {
                     $(Self::$variant(inner) => Pin::new(inner).poll_read(cx, buf),)+
-                }
+                })
             }
         }
 
@@ -109,5 +120,5 @@ macro_rules! forward {
     };
 }
 
-forward!(ViewerStream: Tcp, Tls);
-forward!(TargetStream: Tcp, Unix, Secure, Line);
+forward!(ViewerStream: Tcp, Tls; std::convert::identity);
+forward!(TargetStream: Tcp, Unix, Secure, Tls, Line; hung_up);

@@ -127,7 +127,7 @@ async fn further(
     let target = current_target(proxy, grant)?;
     let stream = dial(proxy, &target, grant.protocol).await?;
     // Idle and longest time are the viewer's, and told by the main channel.
-    let plan = Plan { longest: None, ..basic_plan(proxy, grant) };
+    let plan = Plan { longest: None, ..basic_plan(proxy, grant, &target) };
     Ok(Entered { seat, stop, target: stream, outcome: None, early: Vec::new(), plan })
 }
 
@@ -143,19 +143,19 @@ async fn reach(
     let viewers = target.viewers(grant.protocol);
     let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
     let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
-    let mut stream = dial(proxy, &target, grant.protocol).await?;
+    let stream = dial(proxy, &target, grant.protocol).await?;
     if let Some(breaker) = stream.breaker() {
         // Set nowhere else: the session is new.
         let _ = seat.session.breaker.set(breaker);
     }
-    let (outcome, early) = match grant.protocol {
+    let (stream, outcome, early) = match grant.protocol {
         Protocol::Vnc => {
-            let (outcome, early) = greet::target(&mut stream, &target.vnc_security).await?;
-            (Some(outcome), early)
+            let greeted = greet::target(stream, &target.vnc_security).await?;
+            (greeted.stream, Some(greeted.outcome), greeted.early)
         }
-        Protocol::Serial | Protocol::Spice | Protocol::Mks => (None, Vec::new()),
+        Protocol::Serial | Protocol::Spice | Protocol::Mks => (stream, None, Vec::new()),
     };
-    let plan = plan(proxy, grant, key).await?;
+    let plan = plan(proxy, grant, &target, key).await?;
     Ok((Entered { seat, stop, target: stream, outcome, early, plan }, viewers))
 }
 
@@ -188,15 +188,15 @@ fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
         return Err(Refusal::Elsewhere(grant.protocol));
     }
     // The issuer gives out no such grant; one by another version must not open more than it says.
-    if view_only && grant.protocol != Protocol::Serial {
+    if view_only && !matches!(grant.protocol, Protocol::Serial | Protocol::Vnc) {
         return Err(Refusal::Unenforced(grant.protocol));
     }
     Ok(())
 }
 
 /// Decides the session once, before the 101.
-async fn plan(proxy: &Proxy, grant: &Grant, key: TokenKey) -> Result<Plan, Refusal> {
-    let mut plan = basic_plan(proxy, grant);
+async fn plan(proxy: &Proxy, grant: &Grant, target: &Target, key: TokenKey) -> Result<Plan, Refusal> {
+    let mut plan = basic_plan(proxy, grant, target);
     if proxy.enforce_expiry || grant.options.enforce_expiry {
         let remaining = proxy.store.peek(key).await?.ok_or(Refusal::Unknown)?.remaining;
         plan.longest = Some(plan.longest.map_or(remaining, |set| set.min(remaining)));
@@ -204,11 +204,11 @@ async fn plan(proxy: &Proxy, grant: &Grant, key: TokenKey) -> Result<Plan, Refus
     Ok(plan)
 }
 
-fn basic_plan(proxy: &Proxy, grant: &Grant) -> Plan {
+fn basic_plan(proxy: &Proxy, grant: &Grant, target: &Target) -> Plan {
     let settings = &proxy.settings;
     Plan {
         whole_characters: grant.protocol == Protocol::Serial,
-        view_only: grant.options.view_only,
+        view_only: grant.options.view_only || (grant.protocol == Protocol::Vnc && target.vnc_view_only),
         ping: settings.ping,
         // One silent channel of several says nothing of a SPICE viewer: all are looked at together.
         idle: settings.idle_timeout.filter(|_| grant.protocol != Protocol::Spice),

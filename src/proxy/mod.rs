@@ -31,6 +31,7 @@ use crate::limits::Cap;
 use crate::net::stream::{TargetStream, ViewerStream};
 use crate::net::workers::Load;
 use crate::relay::{Channel, End, Pump, Stop, run};
+use crate::rfb::ViewOnly;
 use crate::targets::{DialPolicy, Inventory};
 use crate::tokens::{Fingerprinter, Store, Token};
 use crate::ws::{Offer, check_request};
@@ -252,9 +253,11 @@ async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
         return None;
     };
     let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
+    let mut filter = None;
     if let Some(outcome) = entered.outcome.take() {
         let early = std::mem::take(&mut entered.early);
-        let greeting = greet::viewer(&mut viewer, &mut entered.target, (outcome, early));
+        filter = entered.plan.view_only.then(ViewOnly::new);
+        let greeting = greet::viewer(&mut viewer, &mut entered.target, (outcome, early), filter.as_mut());
         // A viewer who is asked for a password sits here for minutes; a drain or a successor does not wait. A
         // greeting that is cut short is never taken up again.
         let greeted = tokio::select! {
@@ -278,7 +281,10 @@ async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
     let (stream, early_viewer, decoder) = viewer.into_parts();
     let Entered { seat, stop, target, early, plan, .. } = entered;
     let counters = Arc::clone(&seat.session.counters);
-    let pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
+    let mut pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
+    if let Some(filter) = filter {
+        pump = pump.watching(filter);
+    }
     Some(Live { seat, begun, pump, stop, _load: attempt.load })
 }
 

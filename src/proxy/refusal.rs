@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::ids::Protocol;
 use crate::relay::{Channel, End};
-use crate::rfb::{CanvasServer, GreetError};
+use crate::rfb::{CanvasServer, GreetError, MAX_REASON, clean};
 use crate::serial;
 use crate::targets::ConnectError;
 use crate::tokens::StoreError;
@@ -54,6 +54,9 @@ pub(super) enum Refusal {
     /// The greeting took too long or broke off.
     #[error("target greeting broke off: {0}")]
     Broken(std::io::Error),
+    /// The target's TLS failed: it is not the one that was meant, for one.
+    #[error("target's TLS failed: {}", clean(.0.to_string().as_bytes(), MAX_REASON))]
+    Insecure(std::io::Error),
     /// The token store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -80,6 +83,7 @@ impl Refusal {
             Self::Full(Full::Channels, _) => "limit_channels",
             Self::Unreached(..) => "target_unreached",
             Self::Ungreeted(_) | Self::Broken(_) => "target_ungreeted",
+            Self::Insecure(_) => "target_tls",
             Self::Store(_) => "store",
             Self::ViewerGone => "viewer_gone",
         }
@@ -92,9 +96,8 @@ impl Refusal {
             Self::Elsewhere(_) | Self::Unenforced(_) => StatusCode::FORBIDDEN,
             Self::Full(Full::Process, _) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full(..) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) => StatusCode::BAD_GATEWAY,
+            Self::Insecure(_) | Self::ViewerGone => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -103,9 +106,8 @@ impl Refusal {
             Self::Unknown | Self::Spent(_) | Self::Changed(_) => CloseCode::Policy,
             Self::Elsewhere(_) | Self::Unenforced(_) => CloseCode::Policy,
             Self::Busy(_) | Self::Full(..) | Self::Store(_) => CloseCode::TryLater,
-            Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => {
-                CloseCode::Failed
-            }
+            Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) => CloseCode::Failed,
+            Self::Insecure(_) | Self::ViewerGone => CloseCode::Failed,
         }
     }
 
@@ -119,7 +121,7 @@ impl Refusal {
             | Self::Unenforced(protocol)
             | Self::Unreached(_, protocol) => Some(*protocol),
             // Only VNC has a greeting.
-            Self::Ungreeted(_) | Self::Broken(_) => Some(Protocol::Vnc),
+            Self::Ungreeted(_) | Self::Broken(_) | Self::Insecure(_) => Some(Protocol::Vnc),
             Self::Full(_, protocol) => *protocol,
             Self::Unknown | Self::Store(_) | Self::ViewerGone => None,
         }
@@ -166,6 +168,10 @@ impl Refusal {
             Self::Ungreeted(_) | Self::Broken(_) => (
                 "The console did not answer as expected",
                 "The link is still good. If it happens again, tell the operator.",
+            ),
+            Self::Insecure(_) => (
+                "The console could not prove what it is",
+                "Its encryption did not pass the checks. Tell the operator; the link is still good.",
             ),
             Self::Store(_) | Self::ViewerGone => (
                 "Consoles cannot be opened at the moment",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::rfb::GreetError;
+use crate::rfb::{GreetError, ViewOnlyError};
 use crate::ws::{CloseCode, FrameError};
 
 /// One of a session's two ends.
@@ -29,6 +29,8 @@ pub enum End {
     Handshake(GreetError),
     /// The viewer broke RFC 6455.
     Protocol(FrameError),
+    /// A viewer who may only watch sent what cannot be filtered.
+    ViewOnly(ViewOnlyError),
     /// The viewer answered no ping.
     Silent,
     /// A write made no progress for too long.
@@ -57,6 +59,7 @@ impl End {
             Self::TargetFailed(_) => "target_failed",
             Self::Handshake(_) => "handshake",
             Self::Protocol(_) => "protocol",
+            Self::ViewOnly(_) => "view_only",
             Self::Silent => "viewer_silent",
             Self::Stalled(Side::Viewer) => "viewer_stalled",
             Self::Stalled(Side::Target) => "target_stalled",
@@ -79,6 +82,7 @@ impl End {
             Self::Handshake(error) if error.by_viewer() => return (CloseCode::Protocol, error.to_string()),
             Self::Handshake(error) => return (CloseCode::Failed, error.to_string()),
             Self::Protocol(error) => return (error.close_code(), error.to_string()),
+            Self::ViewOnly(error) => return (CloseCode::Policy, error.to_string()),
             Self::Silent => (CloseCode::Policy, "no answer to pings"),
             Self::Stalled(Side::Viewer) => (CloseCode::Policy, "the viewer stopped reading"),
             Self::Stalled(Side::Target) => (CloseCode::Failed, "the console stopped reading"),

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
+use crate::rfb::ViewOnly;
 use crate::ws::{Close, Decoder, Kind, control_frame};
 
 use super::buffer::Buffer;
@@ -34,7 +35,7 @@ pub(super) const MAX_CARRY: usize = 3;
 pub struct Plan {
     /// Frames to the viewer end at UTF-8 boundaries (serial).
     pub whole_characters: bool,
-    /// What the viewer sends is read and dropped.
+    /// What the viewer sends is read and dropped, but for what a filter lets through.
     pub view_only: bool,
     /// Ping interval; `None` is off.
     pub ping: Option<Duration>,
@@ -118,6 +119,7 @@ pub struct Pump<V, T> {
     pub(super) decoder: Decoder,
     pub(super) whole_characters: bool,
     pub(super) view_only: bool,
+    pub(super) filter: Option<Box<ViewOnly>>,
     pub(super) counters: Arc<Counters>,
     pub(super) deadlines: Deadlines,
     /// Read already, before the pump began.
@@ -139,6 +141,8 @@ pub struct Pump<V, T> {
     /// The target takes no more writes, by its choice or its failure.
     pub(super) target_deaf: bool,
     pub(super) target_shut: bool,
+    /// What was written to the target may not all be on its way.
+    pub(super) flush_target: bool,
     /// What the viewer sends is still for the target.
     pub(super) deliver: bool,
     /// The viewer's close or end of stream has not been seen.
@@ -171,6 +175,7 @@ where
             decoder,
             whole_characters: plan.whole_characters,
             view_only: plan.view_only,
+            filter: None,
             counters,
             deadlines: Deadlines::new(Instant::now(), plan.ping, plan.idle, plan.longest),
             early_viewer,
@@ -185,6 +190,7 @@ where
             target_open: true,
             target_deaf: false,
             target_shut: false,
+            flush_target: false,
             deliver: true,
             viewer_open: true,
             viewer_deaf: false,
@@ -192,6 +198,14 @@ where
             forced: false,
             end: None,
         })
+    }
+
+    /// The viewer may watch: of what it sends, `filter` says what goes to the target. It may stand inside a
+    /// message.
+    #[must_use]
+    pub fn watching(mut self: Box<Self>, filter: ViewOnly) -> Box<Self> {
+        self.filter = Some(Box::new(filter));
+        self
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, stop: &mut Stop, timer: &mut Timer<'_>) -> Poll<End> {
@@ -280,6 +294,7 @@ where
     pub(super) fn target_failed(&mut self, error: io::ErrorKind) {
         self.target_deaf = true;
         self.up = None;
+        self.flush_target = false;
         self.deadlines.stalled(Side::Target, None);
         self.set_end(End::TargetFailed(error));
     }
@@ -337,7 +352,7 @@ where
     }
 
     fn is_finished(&self) -> bool {
-        if self.end.is_none() || self.up.is_some() || self.target_open {
+        if self.end.is_none() || self.up.is_some() || self.flush_target || self.target_open {
             return false;
         }
         let written = self.down.is_none() && self.control.is_empty() && !self.flush_viewer;

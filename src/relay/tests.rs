@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use futures_util::{SinkExt, StreamExt};
 
+use crate::rfb::{ViewOnly, ViewOnlyError};
 use crate::ws::Decoder;
 
 use super::{Counters, End, Plan, Pump, Side, StopHandle, run, stop_pair};
@@ -379,6 +380,63 @@ proptest! {
         prop_assert_eq!(got_up, sent_up);
         prop_assert_eq!(got_down, sent_down);
     }
+}
+
+#[tokio::test]
+async fn a_filter_lets_some_through_and_what_it_does_not_know_ends_the_session() {
+    let (viewer, ours) = duplex(65536);
+    let (mut target, theirs) = duplex(65536);
+    let mut viewer = WebSocketStream::from_raw_socket(viewer, Role::Client, None).await;
+    let plan = Plan { view_only: true, ..Plan::default() };
+    let counters = Arc::<Counters>::default();
+    let (_stop, stopped) = stop_pair();
+    let pump = Pump::new((ours, vec![]), (theirs, vec![]), Decoder::new(false), &plan, Arc::clone(&counters));
+    let end = tokio::spawn(run(pump.watching(ViewOnly::new()), stopped));
+    let (key, update) = (b"\x04\x01\0\0\0\0\0a".as_slice(), b"\x03\0\0\0\0\0\0\x01\0\x01".as_slice());
+    // QEMU's audio, cut between type and sub-type: the type is held back and not lost.
+    for piece in [key, &update[..4], &update[4..], &[key, b"\xff"].concat(), b"\x01\0\x01", key] {
+        viewer.send(binary(piece)).await.unwrap();
+    }
+    let mut up = [0; 14];
+    target.read_exact(&mut up).await.unwrap();
+    assert_eq!(up[..], [update, b"\xff\x01\0\x01"].concat());
+    assert_eq!(counters.up.load(Ordering::Relaxed), 14);
+    viewer.send(binary(&[key, b"\x01"].concat())).await.unwrap();
+    let (_, code, reason) = until_close(&mut viewer).await;
+    assert_eq!((code, reason.as_str()), (1008, "viewer sent a message of type 1, which cannot be filtered"));
+    viewer.send(binary(update)).await.ok();
+    viewer.close(None).await.ok();
+    assert_eq!(target.read_u8().await.ok(), None, "nothing more");
+    assert_eq!(end.await.unwrap(), End::ViewOnly(ViewOnlyError::Message(1)));
+}
+
+#[tokio::test]
+async fn what_a_target_keeps_until_flushed_is_flushed() {
+    let (viewer, ours) = duplex(65536);
+    let (mut target, theirs) = duplex(65536);
+    let mut viewer = WebSocketStream::from_raw_socket(viewer, Role::Client, None).await;
+    // As TLS does when its socket is full, this keeps small writes.
+    let theirs = tokio::io::BufStream::new(theirs);
+    let (_stop, stopped) = stop_pair();
+    let pump = Pump::new(
+        (ours, vec![]),
+        (theirs, vec![]),
+        Decoder::new(false),
+        &Plan::default(),
+        Arc::<Counters>::default(),
+    );
+    let end = tokio::spawn(run(pump, stopped));
+    viewer.send(binary(b"a key")).await.unwrap();
+    let mut up = [0; 5];
+    target.read_exact(&mut up).await.unwrap();
+    assert_eq!(&up, b"a key");
+    viewer.send(binary(b"the last")).await.unwrap();
+    viewer.close(None).await.unwrap();
+    let mut up = Vec::new();
+    target.read_to_end(&mut up).await.unwrap();
+    assert_eq!(up, b"the last");
+    drop(target);
+    assert_eq!(end.await.unwrap(), End::ViewerClosed);
 }
 
 #[tokio::test]

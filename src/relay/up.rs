@@ -1,5 +1,6 @@
 //! Viewer to target: read, unmask in place, write.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -7,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use crate::rfb::{ViewOnly, ViewOnlyError};
 use crate::ws::Kind;
 
 use super::buffer::Buffer;
@@ -29,20 +31,25 @@ where
             return Poll::Pending;
         }
         let mut buffer = Buffer::take();
-        match ready!(poll_read(&mut self.viewer, &mut self.early_viewer, cx, &mut buffer)) {
-            Ok(count) if count > 0 => self.take(buffer, count, cx),
+        let front = if self.filter.is_some() { ViewOnly::ROOM } else { 0 };
+        match ready!(poll_read(&mut self.viewer, &mut self.early_viewer, cx, &mut buffer[front..])) {
+            Ok(count) if count > 0 => self.take(buffer, front..front + count, cx),
             // An end of stream without a close frame; TLS reports a missing close_notify as an error.
             _ => self.viewer_gone(),
         }
         Poll::Ready(())
     }
 
-    fn take(&mut self, mut buffer: Buffer, count: usize, cx: &mut Context<'_>) {
+    fn take(&mut self, mut buffer: Buffer, read: Range<usize>, cx: &mut Context<'_>) {
         let now = Instant::now();
         self.deadlines.heard(now);
-        let decoded = self.decoder.decode(&mut buffer[..count]);
-        let payload = decoded.payload;
-        if !payload.is_empty() && self.deliver && !self.target_deaf && !self.view_only {
+        let decoded = self.decoder.decode(&mut buffer[read.clone()]);
+        let payload = read.start + decoded.payload.start..read.start + decoded.payload.end;
+        let payload = self.admitted(&mut buffer, payload).unwrap_or_else(|error| {
+            self.finish_for(End::ViewOnly(error));
+            0..0
+        });
+        if !payload.is_empty() && self.deliver && !self.target_deaf {
             self.deadlines.moved(now);
             self.counters.up.fetch_add(payload.len() as u64, Ordering::Relaxed);
             self.up = Some(Pending { buffer, at: payload.start, end: payload.end });
@@ -60,6 +67,19 @@ where
         }
     }
 
+    /// What of the payload is for the target.
+    fn admitted(
+        &mut self,
+        buffer: &mut Buffer,
+        payload: Range<usize>,
+    ) -> Result<Range<usize>, ViewOnlyError> {
+        match &mut self.filter {
+            None if self.view_only => Ok(0..0),
+            Some(filter) if self.deliver && !payload.is_empty() => filter.apply(buffer, payload),
+            _ => Ok(payload),
+        }
+    }
+
     fn poll_write_target(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(pending) = &mut self.up {
             let rest = &pending.buffer[pending.at..pending.end];
@@ -72,6 +92,7 @@ where
                     pending.at += count;
                     if pending.at == pending.end {
                         self.up = None;
+                        self.flush_target = true;
                     }
                     self.deadlines.stalled(Side::Target, None);
                     self.wrote_to_target();
@@ -79,6 +100,22 @@ where
                 Poll::Ready(Ok(_)) => self.target_failed(std::io::ErrorKind::WriteZero),
                 Poll::Ready(Err(error)) => self.target_failed(error.kind()),
             }
+        }
+        self.poll_flush_target(cx)
+    }
+
+    /// TLS may hold the end of what was written; on a plain socket there is nothing to do.
+    fn poll_flush_target(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.flush_target {
+            match Pin::new(&mut self.target).poll_flush(cx) {
+                Poll::Pending => {
+                    self.deadlines.stalled(Side::Target, Some(Instant::now()));
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(())) => self.flush_target = false,
+                Poll::Ready(Err(error)) => self.target_failed(error.kind()),
+            }
+            self.deadlines.stalled(Side::Target, None);
         }
         Poll::Ready(())
     }

@@ -10,14 +10,18 @@ use std::fmt;
 mod handshake;
 mod init;
 mod pass_through;
+mod security;
 mod target;
 mod viewer;
 
 pub use handshake::Handshake;
-pub use target::{Mode, Outcome, Security, TargetGreeter};
+pub use security::{Credentials, Security};
+pub use target::{Mode, Outcome, TargetGreeter};
 pub use viewer::ViewerGreeter;
 
 use super::text::clean;
+
+use security::{VENCRYPT, describe_subtype};
 
 /// The longest reason kept, in bytes: a sentence or two; a target must not fill logs and screens.
 pub const MAX_REASON: usize = 256;
@@ -129,6 +133,21 @@ pub enum GreetError {
     /// None of the target's security types may be used.
     #[error("{}", offers(.0))]
     Security(Vec<u8>),
+    /// The target speaks an older VeNCrypt.
+    #[error("target speaks VeNCrypt {0}.{1}; 0.2 is needed")]
+    VeNCryptVersion(u8, u8),
+    /// The target offers VeNCrypt and then refuses its version.
+    #[error("target does not accept VeNCrypt 0.2")]
+    VeNCryptRefused,
+    /// None of the target's VeNCrypt types may be used.
+    #[error("{}", subtypes(.0))]
+    Subtypes(Vec<u32>),
+    /// The target takes the VeNCrypt type back.
+    #[error("target cannot begin TLS; is its certificate in order?")]
+    TlsRefused,
+    /// Bytes in the clear where TLS is to begin.
+    #[error("target sent bytes in the clear where TLS begins; somebody may be on the way to it")]
+    BeforeTls,
     /// SecurityResult said no.
     #[error("target did not accept the security handshake: {reason}")]
     Failed {
@@ -165,13 +184,33 @@ fn offers(types: &[u8]) -> String {
     let list = list.join(", ");
     match types {
         [VNC] => format!(
-            "target offers only VNC password (type {VNC}): set vnc_security.types = [\"pass-through\"] to let the viewer type it"
+            "target offers only VNC password (type {VNC}): set vnc_security.types = [\"vnc\"] and its password, or [\"pass-through\"] to let the viewer type it"
+        ),
+        _ if types.contains(&VENCRYPT) => format!(
+            "target offers security types {list}, none of which vnc_security.types allows; for VeNCrypt name its kind, such as \"vencrypt-x509-vnc\""
         ),
         _ if types.contains(&VNC) => format!(
-            "target does not offer None, it offers security types {list}: set vnc_security.types = [\"pass-through\"] to let the viewer type the VNC password"
+            "target offers security types {list}, none of which vnc_security.types allows; for the VNC password add \"vnc\", or set [\"pass-through\"] to let the viewer type it"
+        ),
+        _ if types.contains(&NONE) => format!(
+            "target offers security types {list}, none of which vnc_security.types allows; its console has no protection"
         ),
         _ => format!(
-            "target offers only security types {list}, which are not supported: enable None or VNC password on the target"
+            "target offers only security types {list}, which are not supported: enable VeNCrypt with X.509, None or VNC password on the target"
+        ),
+    }
+}
+
+/// What to say about VeNCrypt types of which none may be used.
+fn subtypes(types: &[u32]) -> String {
+    let list: Vec<String> = types.iter().take(8).map(|&t| describe_subtype(t)).collect();
+    let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+    match types {
+        _ if types.iter().any(|t| (260..=262).contains(t)) => {
+            format!("target offers VeNCrypt types {list}, none of which vnc_security.types allows")
+        }
+        _ => format!(
+            "target offers VeNCrypt types {list}, which are not supported: give the target an X.509 certificate"
         ),
     }
 }
@@ -185,7 +224,7 @@ fn describe(security: u8) -> String {
         16 => "Tight",
         17 => "UltraVNC",
         18 => "TLS",
-        19 => "VeNCrypt",
+        VENCRYPT => "VeNCrypt",
         20 => "SASL",
         22 => "xvp",
         30 | 33 | 35 | 36 => "Apple",
@@ -261,15 +300,27 @@ mod tests {
         let check = |error: GreetError, expected: &str| assert_eq!(error.to_string(), expected);
         check(
             GreetError::Security(vec![2]),
-            "target offers only VNC password (type 2): set vnc_security.types = [\"pass-through\"] to let the viewer type it",
+            "target offers only VNC password (type 2): set vnc_security.types = [\"vnc\"] and its password, or [\"pass-through\"] to let the viewer type it",
         );
         check(
-            GreetError::Security(vec![19, 2]),
-            "target does not offer None, it offers security types 19 (VeNCrypt), 2 (VNC password): set vnc_security.types = [\"pass-through\"] to let the viewer type the VNC password",
+            GreetError::Security(vec![16, 2]),
+            "target offers security types 16 (Tight), 2 (VNC password), none of which vnc_security.types allows; for the VNC password add \"vnc\", or set [\"pass-through\"] to let the viewer type it",
         );
         check(
             GreetError::Security(vec![19, 99]),
-            "target offers only security types 19 (VeNCrypt), 99, which are not supported: enable None or VNC password on the target",
+            "target offers security types 19 (VeNCrypt), 99, none of which vnc_security.types allows; for VeNCrypt name its kind, such as \"vencrypt-x509-vnc\"",
+        );
+        check(
+            GreetError::Security(vec![1]),
+            "target offers security types 1 (None), none of which vnc_security.types allows; its console has no protection",
+        );
+        check(
+            GreetError::Subtypes(vec![257, 258]),
+            "target offers VeNCrypt types 257 (TLSNone), 258 (TLSVnc), which are not supported: give the target an X.509 certificate",
+        );
+        check(
+            GreetError::Subtypes(vec![256, 261]),
+            "target offers VeNCrypt types 256 (Plain), 261 (X509Vnc), none of which vnc_security.types allows",
         );
         check(
             version_of_target(b"RFB 000.000\n").expect_err("a repeater"),

@@ -5,6 +5,7 @@
 //!
 //! - [`TargetGreeter`]: we are the client of the real VNC server, up to SecurityResult.
 //! - [`Handshake`]: what is left of the handshake once a viewer is there, up to and with ServerInit.
+//! - [`ViewOnly`]: what a viewer who may only watch may send.
 //! - [`CanvasServer`]: a server of our own that shows a refusal, or the demo.
 
 mod canvas;
@@ -12,11 +13,13 @@ mod greet;
 #[doc(hidden)]
 pub mod oracle;
 mod text;
+mod view_only;
 mod wire;
 
 pub use canvas::{CanvasError, CanvasServer, Event, HEIGHT, REFUSAL_PREFIX, WIDTH};
 pub use greet::{
-    GreetError, Handshake, MAX_NAME, MAX_REASON, Mode, Outcome, Security, TargetGreeter, Version,
-    ViewerGreeter,
+    Credentials, GreetError, Handshake, MAX_NAME, MAX_REASON, Mode, Outcome, Security, TargetGreeter,
+    Version, ViewerGreeter,
 };
 pub use text::clean;
+pub use view_only::{ViewOnly, ViewOnlyError};

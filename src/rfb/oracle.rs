@@ -1,7 +1,10 @@
 //! Fuzz oracles of the RFB parsers: whatever the bytes and however they are split, the same result and no panic.
 //! The fuzz targets call them with arbitrary bytes; `cargo test` replays them on generated ones.
 
-use super::{CanvasServer, Handshake, Mode, Outcome, Security, TargetGreeter, Version, ViewerGreeter};
+use super::{
+    CanvasServer, Credentials, Handshake, Mode, Outcome, Security, TargetGreeter, Version, ViewOnly,
+    ViewerGreeter,
+};
 
 /// The first byte chooses how to split, the rest is what to split.
 fn split(data: &[u8]) -> Option<(usize, &[u8])> {
@@ -13,11 +16,11 @@ fn split(data: &[u8]) -> Option<(usize, &[u8])> {
 pub fn target(data: &[u8]) {
     let Some((size, bytes)) = split(data) else { return };
     let run = |mode: Mode, size: usize| {
-        let mut greeter = TargetGreeter::new(mode);
+        let mut greeter = TargetGreeter::new(mode, Credentials::new("u", "p"));
         let (mut out, mut used) = (Vec::new(), 0);
         for piece in bytes.chunks(size) {
             let fed = greeter.feed(piece);
-            out.extend(greeter.output());
+            out.extend_from_slice(&greeter.output());
             match fed {
                 Ok(n) => used += n,
                 Err(error) => return (out, 0, Err(error)),
@@ -29,9 +32,45 @@ pub fn target(data: &[u8]) {
         assert!(used == bytes.len() || greeter.done().is_some(), "bytes refused without an end");
         (out, used, Ok(greeter.done()))
     };
-    for mode in [Mode::PassThrough, Mode::Authenticate(vec![Security::None])] {
+    for mode in [Mode::PassThrough, Mode::Authenticate(vec![Security::None, Security::Vnc])] {
         assert_eq!(run(mode.clone(), size), run(mode, usize::MAX));
     }
+}
+
+/// Greets a target with VeNCrypt: `data` is what it says in the clear and, after the first byte's count, in TLS.
+/// Without TLS no credential leaves.
+pub fn vencrypt(data: &[u8]) {
+    let Some((size, rest)) = split(data) else { return };
+    let Some((&cut, rest)) = rest.split_first() else { return };
+    let (clear, inside) = rest.split_at(rest.len().min(usize::from(cut)));
+    let allowed = vec![Security::X509Plain, Security::X509Vnc, Security::X509None];
+    let run = |size: usize| {
+        let credentials = Credentials::new("user-name", "pass-word");
+        let mut greeter = TargetGreeter::new(Mode::Authenticate(allowed.clone()), credentials);
+        let mut out = Vec::new();
+        for piece in clear.chunks(size) {
+            let fed = greeter.feed(piece);
+            out.extend_from_slice(&greeter.output());
+            if let Err(error) = fed {
+                return (out, Err(error));
+            }
+        }
+        assert!(out.len() <= 12 + 1 + 2 + 4, "more than a choice in the clear");
+        assert!(greeter.done().is_none(), "a way around TLS");
+        if greeter.wants_tls() {
+            greeter.secured();
+            out.extend_from_slice(&greeter.output());
+            for piece in inside.chunks(size) {
+                let fed = greeter.feed(piece);
+                out.extend_from_slice(&greeter.output());
+                if let Err(error) = fed {
+                    return (out, Err(error));
+                }
+            }
+        }
+        (out, Ok(greeter.done()))
+    };
+    assert_eq!(run(size), run(usize::MAX));
 }
 
 /// Greets a viewer that says `data`.
@@ -85,6 +124,49 @@ pub fn handshake(data: &[u8]) {
     assert_eq!(run(size), run(usize::MAX));
 }
 
+/// A viewer who may only watch says `data`. Of what is left, every message is one that only watches.
+pub fn view_only(data: &[u8]) {
+    let Some((size, bytes)) = split(data) else { return };
+    let run = |size: usize| {
+        let (mut filter, mut out) = (ViewOnly::new(), Vec::new());
+        for piece in bytes.chunks(size) {
+            let mut buffer = [&[0; ViewOnly::ROOM], piece].concat();
+            match filter.apply(&mut buffer, ViewOnly::ROOM..ViewOnly::ROOM + piece.len()) {
+                Ok(range) => out.extend_from_slice(&buffer[range]),
+                // What came before it in the same piece is not passed on either.
+                Err(error) => return (out, Some(error)),
+            }
+        }
+        (out, None)
+    };
+    let (whole, end) = run(usize::MAX);
+    let (pieces, same_end) = run(size);
+    assert_eq!(end, same_end);
+    assert!(end.is_some() || pieces == whole, "another rest when split");
+    // A second reader, as a target would be: it finds borders by itself.
+    let mut rest = &pieces[..];
+    while let Some(&kind) = rest.first() {
+        let field = |at: usize| usize::from(rest.get(at).copied().unwrap_or(0));
+        let len = match kind {
+            0 => 20,
+            2 => 4 + 4 * (field(2) << 8 | field(3)),
+            3 | 150 => 10,
+            248 => 9 + field(8),
+            255 if rest.len() < 4 => rest.len(),
+            255 => {
+                if field(3) == 2 {
+                    10
+                } else {
+                    4
+                }
+            }
+            other => panic!("a message of type {other} came through"),
+        };
+        assert!(kind != 255 || rest.len() < 2 || field(1) == 1, "a key came through");
+        rest = &rest[len.min(rest.len())..];
+    }
+}
+
 /// A viewer of the canvas that says `data` after a good handshake.
 pub fn canvas(data: &[u8]) {
     let Some((size, bytes)) = split(data) else { return };
@@ -119,8 +201,23 @@ mod tests {
         #[test]
         fn handshakes(data in input()) {
             super::target(&data);
+            super::vencrypt(&data);
             super::viewer(&data);
             super::handshake(&data);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn view_only(data in prop::collection::vec(
+            prop_oneof![
+                4 => Just(0u8),
+                2 => prop::sample::select(vec![1u8, 2, 3, 4, 5, 6, 150, 248, 250, 251, 253, 255]),
+                1 => any::<u8>(),
+            ],
+            0..120,
+        )) {
+            super::view_only(&data);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use crate::config::{Problem, Target, target_from_json, target_to_json};
+use crate::config::{Problem, Target, target_from_json, target_to_record};
 use crate::ids::TargetId;
 
 use super::durable::{Durable, DurableError};
@@ -125,7 +125,7 @@ impl Registry {
         if known.files.contains(id) {
             return Err(RegistryError::InFile);
         }
-        durable.put(id.as_str(), &target_to_json(&target).to_string())?;
+        durable.put(id.as_str(), &target_to_record(&target).to_string())?;
         let created = known.database.insert(id.clone(), target.clone()).is_none();
         let ready = target.console_ready();
         let moved = self.inventory.set(id, Some(target));
@@ -222,5 +222,22 @@ mod tests {
         assert_eq!(again.inventory().len(), 2);
         let none = Registry::new(vec![file("a")], None).unwrap();
         assert!(matches!(none.put(&"x".into(), &vnc(1)), Err(RegistryError::NoDatabase)));
+    }
+
+    #[test]
+    fn a_password_is_there_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.redb");
+        let security = json!({"types": ["vnc"], "password": "opensesa"});
+        let document = json!({"project": "p", "vnc": "tcp://h:1", "vnc_security": security});
+        let registry = Registry::new(vec![], Some(&path)).unwrap();
+        registry.put(&"a".into(), &document).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        drop(registry);
+        let again = Registry::new(vec![], Some(&path)).unwrap();
+        let entry = again.inventory().find(&"a".into()).unwrap();
+        let password = entry.target.vnc_security.password.as_ref();
+        assert_eq!(password.map(crate::config::Password::reveal), Some("opensesa"));
     }
 }

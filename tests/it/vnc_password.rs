@@ -69,7 +69,7 @@ async fn is_refused_without_pass_through(vnc: &str) {
         let refused = Rfb::open(program.at, &token).await.err();
         assert_eq!(refused.as_deref(), Some("HTTP/1.1 502 Bad Gateway"));
     }
-    let remedy = "set vnc_security.types = [\\\"pass-through\\\"]";
+    let remedy = "or [\\\"pass-through\\\"] to let the viewer type it";
     program.says(remedy).await;
 }
 

@@ -97,9 +97,9 @@ impl Wanted {
         if self.record {
             return Err(Refusal::bad("record", "Sessions cannot be recorded in this version."));
         }
-        if self.view_only && self.protocol != Protocol::Serial {
+        if self.view_only && !matches!(self.protocol, Protocol::Serial | Protocol::Vnc) {
             let message = format!(
-                "view_only is kept for serial consoles only; {} input is not filtered.",
+                "view_only is kept for VNC and serial consoles; {} input is not filtered.",
                 self.protocol
             );
             return Err(Refusal::bad("view-only", message));

@@ -125,7 +125,7 @@ fn refusals_of_consoles() {
     check("member", CONSOLES, json!({"protocol": "vnc", "ttl": 0}), 400, "ttl");
     check("member", CONSOLES, json!({"protocol": "vnc", "ttl": 3601}), 400, "ttl");
     check("member", CONSOLES, json!({"protocol": "vnc", "ttl": u64::MAX}), 400, "ttl");
-    check("member", CONSOLES, json!({"protocol": "vnc", "view_only": true}), 400, "view-only");
+    check("member", CONSOLES, json!({"protocol": "mks", "view_only": true}), 400, "view-only");
     check("member", CONSOLES, json!({"protocol": "vnc", "uses": 2}), 400, "uses");
     check("member", CONSOLES, json!({"protocol": "vnc", "record": true}), 400, "record");
     check("member", "/console/v1/", vnc(), 404, "no-route");

@@ -111,7 +111,8 @@ fn target(id: &str, name: &str, kind: Kind) -> Target {
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Share,
         serial_reconnect: None,
-        vnc_security: vec![VncSecurity::None],
+        vnc_view_only: false,
+        vnc_security: VncSecurity::default(),
     }
 }
 

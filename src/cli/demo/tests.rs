@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::rfb::{Handshake, Mode, Outcome, Security, TargetGreeter, Version};
+use crate::rfb::{Credentials, Handshake, Mode, Outcome, Security, TargetGreeter, Version};
 
 /// A deadline for what must happen, so that a failure is a failure and not a hang.
 const SOON: Duration = Duration::from_secs(60);
@@ -143,7 +143,7 @@ async fn a_second_start_takes_over_left_sockets_and_only_sockets() {
 
 /// Goes through the whole handshake with a real server, as the proxy does; what it says and its ServerInit.
 async fn greet(stream: &mut UnixStream) -> (Outcome, Vec<u8>) {
-    let mut greeter = TargetGreeter::new(Mode::Authenticate(vec![Security::None]));
+    let mut greeter = TargetGreeter::new(Mode::Authenticate(vec![Security::None]), Credentials::default());
     let outcome = loop {
         // Byte by byte, so that nothing behind the greeting is read.
         assert_eq!(greeter.feed(&exactly::<1>(stream).await), Ok(1));

@@ -22,14 +22,19 @@ fn unknown_settings() {
     check_target(
         "viewers = \"deny\"",
         "4: target.viewers: unknown setting; known here: id, kind, mks, name, \
-        os, project, region, serial, serial_line, serial_viewers, spice, state, vnc, vnc_security, vnc_viewers, zone",
+        os, project, region, serial, serial_line, serial_viewers, spice, state, vnc, vnc_security, vnc_view_only, \
+        vnc_viewers, zone",
     );
     for section in ["listen", "admin", "api", "tls", "proxy", "tokens", "limits", "urls", "auth", "inventory"]
     {
         let all = errors(&format!("[{section}]\nzzz = 1"));
         assert!(all.contains(&format!("c.toml:2: {section}.zzz: unknown setting; known here: ")), "{all}");
     }
-    check_target("vnc_security.zzz = 1", "4: target.vnc_security.zzz: unknown setting; known here: types");
+    check_target(
+        "vnc_security.zzz = 1",
+        "4: target.vnc_security.zzz: unknown setting; known here: ca, certificate, key, name, password, \
+        password_env, password_file, pin, types, username",
+    );
 }
 
 #[test]
@@ -257,12 +262,6 @@ fn later_settings_are_refused_by_name() {
     assert!(found.starts_with("c.toml:2: tokens.resume_grace:") && found.contains(later), "{found}");
     assert_eq!(found.lines().count(), 1, "{found}");
     check_target("serial_viewers = \"hub\"", &format!("4: target.serial_viewers: \"hub\" {later}"));
-    check_target("vnc_security.types = [\"vnc\"]", &format!("4: target.vnc_security.types: \"vnc\" {later}"));
-    check_target(
-        "vnc_security.types = [\"vencrypt-x509-vnc\"]",
-        &format!("4: target.vnc_security.types: \"vencrypt-x509-vnc\" {later}"),
-    );
-    check_target("vnc_security.ca = \"x\"", &format!("4: target.vnc_security.ca: {later}; remove it"));
 }
 
 #[test]
@@ -295,16 +294,7 @@ fn targets() {
         "spice = \"unix:/a\"\nmks = \"unix:/a\"",
         "5: target.mks: is the same endpoint as spice; a console speaks one protocol",
     );
-    check_target(
-        "vnc_security.types = []",
-        "4: target.vnc_security.types: expected at least one of \"none\", \
-        \"pass-through\", found an empty list",
-    );
-    check_target(
-        "vnc_security.types = [\"none\", \"none\"]",
-        "4: target.vnc_security.types: names the same type \
-        twice; keep one",
-    );
+    check_target("vnc_view_only = 1", "4: target.vnc_view_only: expected true or false, found 1");
     check_target(
         "[[target]]\nid = \"a\"\nproject = \"q\"",
         "5: target.id: the target a is at c.toml:1 already",
@@ -313,7 +303,7 @@ fn targets() {
         parse("[[target]]\nid = \"a\"\nproject = \"p\"\n[target.vnc_security]\ntypes = [\"pass-through\"]");
     let target = found.unwrap().targets.remove(0);
     assert_eq!((target.name.as_str(), target.kind, target.state), ("a", Kind::Vm, State::Active));
-    assert_eq!(target.vnc_security, [VncSecurity::PassThrough]);
+    assert_eq!(target.vnc_security.types, [VncType::PassThrough]);
 }
 
 #[test]

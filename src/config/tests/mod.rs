@@ -9,6 +9,7 @@ mod example;
 mod files;
 mod mistakes;
 mod token_store;
+mod vnc;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     let env = |name: &str| (name == "SET").then(|| "from-the-environment".to_owned());

@@ -28,6 +28,7 @@ pub struct Handshake {
     state: State,
     to_viewer: VecDeque<Vec<u8>>,
     to_target: VecDeque<Vec<u8>>,
+    watching: bool,
 }
 
 impl Handshake {
@@ -42,7 +43,15 @@ impl Handshake {
             }
             Outcome::PassThrough(version) => State::PassThrough(PassThrough::new(version, &mut to_viewer)),
         };
-        Self { state, to_viewer, to_target: VecDeque::new() }
+        Self { state, to_viewer, to_target: VecDeque::new(), watching: false }
+    }
+
+    /// The viewer may only watch: its ClientInit always shares the desktop, for the other flag would disconnect
+    /// everybody else (RFC 6143 section 7.3.1).
+    #[must_use]
+    pub fn watching(mut self) -> Self {
+        self.watching = true;
+        self
     }
 
     /// Takes bytes from the viewer; how many.
@@ -128,6 +137,9 @@ impl Handshake {
             _ => false,
         };
         if over {
+            if let Some(init) = self.to_target.back_mut().filter(|_| self.watching) {
+                *init = vec![1];
+            }
             self.state = State::Init(ServerInit::new());
         }
         fed.inspect_err(|error| self.state = State::Failed(error.clone()))
@@ -206,6 +218,22 @@ mod tests {
             &[b"RFB 003.008\n", b"\x01\x01", b"\0\0\0\0", SERVER_INIT],
             &[b"\x01"],
         );
+    }
+
+    #[test]
+    fn who_may_only_watch_disconnects_nobody() {
+        let check = |outcome, viewer: &[u8], target: &[u8]| {
+            for (handshake, sent) in [(Handshake::new(outcome), 0), (Handshake::new(outcome).watching(), 1)] {
+                let mut handshake = handshake;
+                assert_eq!(handshake.from_viewer(&viewer[..12]), Ok(12));
+                assert_eq!(handshake.from_target(target), Ok(target.len()));
+                assert_eq!(handshake.from_viewer(&viewer[12..]), Ok(2));
+                let last = std::iter::from_fn(|| handshake.to_target()).last();
+                assert_eq!(last, Some(vec![sent]), "ClientInit");
+            }
+        };
+        check(Outcome::Authenticated(Version::V3_8), b"RFB 003.008\n\x01\0", b"");
+        check(Outcome::PassThrough(Version::V3_7), b"RFB 003.007\n\x01\0", b"\x01\x01");
     }
 
     #[test]

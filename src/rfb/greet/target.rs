@@ -1,23 +1,22 @@
 //! We are the client of the real VNC server: from its version line to the end of security.
 
+use std::mem;
+
+use zeroize::Zeroizing;
+
 use crate::rfb::wire::{Gather, u32_at};
 
-use super::{GreetError, NONE, VERSION_LEN, Version, reason_len, refusal, version_of_target};
+use super::security::VENCRYPT;
+use super::{
+    CHALLENGE_LEN, Credentials, GreetError, NONE, Security, VERSION_LEN, VNC, Version, reason_len, refusal,
+    version_of_target,
+};
 
-/// A security type we may use towards a target ourselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Security {
-    /// None (type 1): the target trusts whoever reaches it.
-    None,
-}
+#[cfg(test)]
+mod tests;
 
-impl Security {
-    fn number(self) -> u8 {
-        match self {
-            Self::None => NONE,
-        }
-    }
-}
+/// The version of VeNCrypt we speak, 0.2; the sub-types of 0.1 were numbered otherwise and never seen.
+const VENCRYPT_VERSION: [u8; 2] = [0, 2];
 
 /// How far the greeting goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +44,16 @@ enum State {
     Decision,
     Count,
     Types,
+    /// VeNCrypt's own version, and whether ours will do.
+    VeNCryptVersion,
+    VeNCryptAnswer,
+    SubtypeCount,
+    Subtypes,
+    /// Whether the target takes the sub-type.
+    TlsAnswer,
+    /// Nothing: TLS is the caller's to begin.
+    Tls,
+    Challenge,
     Result,
     ReasonLen {
         after_result: bool,
@@ -56,25 +65,32 @@ enum State {
 }
 
 /// Greets a target; feed it what the target sends, send the target what it puts out.
+///
+/// With VeNCrypt it asks for TLS in the middle ([`TargetGreeter::wants_tls`]): the caller does the TLS handshake
+/// on the same connection, checks the certificate, says [`TargetGreeter::secured`], and goes on inside.
 pub struct TargetGreeter {
     mode: Mode,
+    credentials: Credentials,
     version: Version,
+    security: Option<Security>,
     state: State,
     gather: Gather,
-    out: Vec<u8>,
+    out: Zeroizing<Vec<u8>>,
     outcome: Option<Outcome>,
     failed: Option<GreetError>,
 }
 
 impl TargetGreeter {
-    /// A greeting that goes as far as `mode` says.
-    pub fn new(mode: Mode) -> Self {
+    /// A greeting that goes as far as `mode` says, and proves what is asked for with `credentials`.
+    pub fn new(mode: Mode, credentials: Credentials) -> Self {
         Self {
             mode,
+            credentials,
             version: Version::V3_8,
+            security: None,
             state: State::Version,
             gather: Gather::new(VERSION_LEN),
-            out: Vec::new(),
+            out: Zeroizing::default(),
             outcome: None,
             failed: None,
         }
@@ -89,19 +105,50 @@ impl TargetGreeter {
             return Err(error.clone());
         }
         let mut rest = bytes;
-        while self.state != State::Done {
+        while !matches!(self.state, State::Done | State::Tls) {
             let Some(field) = self.gather.take(&mut rest) else { break };
             if let Err(error) = self.step(&field) {
                 self.failed = Some(error.clone());
                 return Err(error);
             }
         }
+        // In TLS the client speaks first. What stands here was sent in the clear, by whoever is on the way, and
+        // must never be taken for something said inside.
+        if self.state == State::Tls && !rest.is_empty() {
+            self.failed = Some(GreetError::BeforeTls);
+            return Err(GreetError::BeforeTls);
+        }
         Ok(bytes.len() - rest.len())
     }
 
     /// What to send to the target now; empty if nothing. Flush it before dialling on, also once done.
-    pub fn output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+    pub fn output(&mut self) -> Zeroizing<Vec<u8>> {
+        mem::take(&mut self.out)
+    }
+
+    /// Whether TLS is to begin now, once the output is sent. Nothing else is taken before.
+    pub fn wants_tls(&self) -> bool {
+        self.state == State::Tls && self.failed.is_none()
+    }
+
+    /// TLS stands and the target is the one that was meant: from here on, bytes are those inside it.
+    pub fn secured(&mut self) {
+        if !self.wants_tls() {
+            return;
+        }
+        match self.security {
+            Some(Security::X509Vnc) => self.expect(State::Challenge, CHALLENGE_LEN),
+            Some(Security::X509Plain) => {
+                self.out.extend_from_slice(&self.credentials.plain());
+                self.expect(State::Result, 4);
+            }
+            _ => self.expect(State::Result, 4),
+        }
+    }
+
+    /// The security type that was chosen, once it was.
+    pub fn security(&self) -> Option<Security> {
+        self.security
     }
 
     /// The outcome, once the greeting has ended well.
@@ -123,6 +170,10 @@ impl TargetGreeter {
             }
             State::Version => "before it sent its RFB version",
             State::Decision | State::Count | State::Types => "before it sent its security types",
+            State::VeNCryptVersion | State::VeNCryptAnswer => "before it agreed on a VeNCrypt version",
+            State::SubtypeCount | State::Subtypes => "before it sent its VeNCrypt types",
+            State::TlsAnswer | State::Tls => "before TLS began",
+            State::Challenge => "before it sent its challenge",
             State::Result => "before it sent SecurityResult",
             State::ReasonLen { after_result } | State::Reason { after_result } => {
                 return refusal(after_result, self.reason_so_far());
@@ -140,11 +191,7 @@ impl TargetGreeter {
             State::Version => return self.on_version(field),
             State::Decision => match u32_at(field, 0) {
                 0 => self.expect(State::ReasonLen { after_result: false }, 4),
-                decided => {
-                    let decided = u8::try_from(decided).unwrap_or(u8::MAX);
-                    self.choose(&[decided])?;
-                    self.finish();
-                }
+                decided => return self.on_decision(u8::try_from(decided).unwrap_or(u8::MAX)),
             },
             State::Count => match field[0] {
                 0 => self.expect(State::ReasonLen { after_result: false }, 4),
@@ -153,11 +200,16 @@ impl TargetGreeter {
             State::Types => {
                 let chosen = self.choose(field)?;
                 self.out.push(chosen);
-                if self.version.has_result(chosen) {
-                    self.expect(State::Result, 4);
-                } else {
-                    self.finish();
-                }
+                self.begin(chosen);
+            }
+            State::VeNCryptVersion
+            | State::VeNCryptAnswer
+            | State::SubtypeCount
+            | State::Subtypes
+            | State::TlsAnswer => return self.on_vencrypt(field),
+            State::Challenge => {
+                self.out.extend_from_slice(&self.credentials.answer(field));
+                self.expect(State::Result, 4);
             }
             State::Result => match u32_at(field, 0) {
                 0 => self.finish(),
@@ -168,7 +220,7 @@ impl TargetGreeter {
                 self.expect(State::Reason { after_result }, reason_len(u32_at(field, 0)));
             }
             State::Reason { after_result } => return Err(refusal(after_result, field)),
-            State::Done => {}
+            State::Tls | State::Done => {}
         }
         Ok(())
     }
@@ -187,13 +239,70 @@ impl TargetGreeter {
         Ok(())
     }
 
-    /// Our first allowed type that is among the `offered`.
-    fn choose(&self, offered: &[u8]) -> Result<u8, GreetError> {
-        let Mode::Authenticate(allowed) = &self.mode else {
-            return Err(GreetError::Security(offered.to_vec()));
-        };
-        let chosen = allowed.iter().map(|s| s.number()).find(|n| offered.contains(n));
-        chosen.ok_or_else(|| GreetError::Security(offered.to_vec()))
+    /// 3.3 knows None and VNC password only (RFC 6143 section 7.1.2).
+    fn on_decision(&mut self, decided: u8) -> Result<(), GreetError> {
+        if decided == VENCRYPT {
+            return Err(GreetError::Security(vec![decided]));
+        }
+        let chosen = self.choose(&[decided])?;
+        self.begin(chosen);
+        Ok(())
+    }
+
+    /// Our first allowed type that is among the `offered`. Of VeNCrypt's, which one is seen later.
+    fn choose(&mut self, offered: &[u8]) -> Result<u8, GreetError> {
+        let chosen = self.allowed().iter().copied().find(|one| offered.contains(&one.number()));
+        let chosen = chosen.ok_or_else(|| GreetError::Security(offered.to_vec()))?;
+        self.security = Some(chosen).filter(|one| one.subtype().is_none());
+        Ok(chosen.number())
+    }
+
+    fn allowed(&self) -> &[Security] {
+        match &self.mode {
+            Mode::Authenticate(allowed) => allowed,
+            Mode::PassThrough => &[],
+        }
+    }
+
+    /// What comes after the choice of a type.
+    fn begin(&mut self, chosen: u8) {
+        match chosen {
+            VENCRYPT => self.expect(State::VeNCryptVersion, 2),
+            VNC => self.expect(State::Challenge, CHALLENGE_LEN),
+            _ if self.version.has_result(NONE) => self.expect(State::Result, 4),
+            _ => self.finish(),
+        }
+    }
+
+    /// VeNCrypt up to TLS (rfbproto, "VeNCrypt"). Having begun, it is this or nothing: no way leads back to a
+    /// type that is not encrypted.
+    fn on_vencrypt(&mut self, field: &[u8]) -> Result<(), GreetError> {
+        match self.state {
+            State::VeNCryptVersion => {
+                let spoken = [field[0], field[1]];
+                if spoken < VENCRYPT_VERSION {
+                    return Err(GreetError::VeNCryptVersion(spoken[0], spoken[1]));
+                }
+                self.out.extend_from_slice(&VENCRYPT_VERSION);
+                self.expect(State::VeNCryptAnswer, 1);
+            }
+            State::VeNCryptAnswer if field[0] != 0 => return Err(GreetError::VeNCryptRefused),
+            State::VeNCryptAnswer => self.expect(State::SubtypeCount, 1),
+            State::SubtypeCount if field[0] == 0 => return Err(GreetError::Subtypes(Vec::new())),
+            State::SubtypeCount => self.expect(State::Subtypes, usize::from(field[0]) * 4),
+            State::Subtypes => {
+                let offered: Vec<u32> = field.chunks_exact(4).map(|number| u32_at(number, 0)).collect();
+                let mine = |one: &Security| one.subtype().filter(|number| offered.contains(number));
+                let chosen = self.allowed().iter().find_map(|one| mine(one).map(|number| (*one, number)));
+                let (security, number) = chosen.ok_or(GreetError::Subtypes(offered))?;
+                self.security = Some(security);
+                self.out.extend_from_slice(&number.to_be_bytes());
+                self.expect(State::TlsAnswer, 1);
+            }
+            _ if field[0] == 1 => self.state = State::Tls,
+            _ => return Err(GreetError::TlsRefused),
+        }
+        Ok(())
     }
 
     fn expect(&mut self, state: State, need: usize) {
@@ -207,149 +316,5 @@ impl TargetGreeter {
             Mode::Authenticate(_) => Outcome::Authenticated(self.version),
             Mode::PassThrough => Outcome::PassThrough(self.version),
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Output, consumed bytes and end of a greeting fed in pieces of `size`.
-    type Run = (Vec<u8>, usize, Result<Option<Outcome>, GreetError>);
-
-    fn run(mode: Mode, input: &[u8], size: usize) -> Run {
-        let mut greeter = TargetGreeter::new(mode);
-        let (mut out, mut used) = (Vec::new(), 0);
-        for piece in input.chunks(size.max(1)) {
-            let fed = greeter.feed(piece);
-            out.extend(greeter.output());
-            match fed {
-                Ok(n) => used += n,
-                Err(e) => return (out, 0, Err(e)),
-            }
-            if greeter.done().is_some() {
-                break;
-            }
-        }
-        (out, used, Ok(greeter.done()))
-    }
-
-    fn none() -> Mode {
-        Mode::Authenticate(vec![Security::None])
-    }
-
-    #[test]
-    fn greets_every_version() {
-        let check = |input: &[u8], sent: &[u8], used: usize, outcome| {
-            for size in [1, 2, 5, 1000] {
-                assert_eq!(
-                    run(none(), input, size),
-                    (sent.to_vec(), used, Ok(outcome)),
-                    "{input:?} by {size}"
-                );
-            }
-        };
-        // 3.8: version, types, result; one byte of ServerInit stays unread.
-        check(
-            b"RFB 003.008\n\x02\x02\x01\0\0\0\0X",
-            b"RFB 003.008\n\x01",
-            19,
-            Some(Outcome::Authenticated(Version::V3_8)),
-        );
-        check(
-            b"RFB 003.889\n\x01\x01\0\0\0\0",
-            b"RFB 003.008\n\x01",
-            18,
-            Some(Outcome::Authenticated(Version::V3_8)),
-        );
-        check(
-            b"RFB 003.007\n\x01\x01XY",
-            b"RFB 003.007\n\x01",
-            14,
-            Some(Outcome::Authenticated(Version::V3_7)),
-        );
-        check(
-            b"RFB 003.003\n\0\0\0\x01XY",
-            b"RFB 003.003\n",
-            16,
-            Some(Outcome::Authenticated(Version::V3_3)),
-        );
-        check(b"RFB 003.005\n\0\0\0\x01", b"RFB 003.003\n", 16, Some(Outcome::Authenticated(Version::V3_3)));
-        check(b"RFB 003.008\n\x01\x01\0\0\0", b"RFB 003.008\n\x01", 17, None);
-    }
-
-    #[test]
-    fn passing_through_answers_nothing() {
-        let input = b"RFB 003.008\nrest";
-        assert_eq!(
-            run(Mode::PassThrough, input, 3),
-            (vec![], 12, Ok(Some(Outcome::PassThrough(Version::V3_8))))
-        );
-        let apple = run(Mode::PassThrough, b"RFB 003.889\n", 100);
-        assert_eq!(apple.2, Ok(Some(Outcome::PassThrough(Version::V3_8))));
-    }
-
-    #[test]
-    fn says_why_a_target_refused() {
-        let check = |input: &[u8], expected: GreetError| {
-            for size in [1, 3, 1000] {
-                assert_eq!(run(none(), input, size).2, Err(expected.clone()), "{input:?} by {size}");
-            }
-        };
-        let refused = |reason: &str| GreetError::Refused { reason: reason.to_owned() };
-        let failed = |reason: &str| GreetError::Failed { reason: reason.to_owned() };
-        check(b"RFB 003.008\n\0\0\0\0\x0cToo\x1b[31mbusy", refused("Too[31mbusy"));
-        check(b"RFB 003.003\n\0\0\0\0\0\0\0\x04busy", refused("busy"));
-        check(b"RFB 003.008\n\x01\x01\0\0\0\x01\0\0\0\x02no", failed("no"));
-        check(b"RFB 003.008\n\x01\x01\0\0\0\x02\0\0\0\0", failed("it gave no reason"));
-        check(b"RFB 003.008\n\x01\x02", GreetError::Security(vec![2]));
-        check(b"RFB 003.003\n\0\0\0\x02", GreetError::Security(vec![2]));
-        check(b"RFB 003.003\n\x01\0\0\0", GreetError::Security(vec![255]));
-        check(b"HTTP/1.1 400 Bad", GreetError::NotRfb { said: "HTTP/1.1 400".to_owned() });
-        let mut long = b"RFB 003.008\n\0\xff\xff\xff\xff".to_vec();
-        long.extend([b'x'; 300]);
-        check(&long, refused(&"x".repeat(256)));
-    }
-
-    #[test]
-    fn says_what_was_awaited_when_the_target_hung_up() {
-        let check = |input: &[u8], expected: &str| {
-            let mut greeter = TargetGreeter::new(none());
-            assert_eq!(greeter.feed(input), Ok(input.len()));
-            assert_eq!(greeter.closed().to_string(), expected);
-        };
-        check(b"", "target closed the connection before it sent its RFB version");
-        check(b"RFB 003", "target closed the connection before it sent its RFB version");
-        check(
-            b"login: ",
-            "target is not a VNC server: it began with \"login:\"; check the host and port of `vnc`",
-        );
-        check(b"RFB 003.008\n\x02\x01", "target closed the connection before it sent its security types");
-        check(b"RFB 003.008\n\x01\x01", "target closed the connection before it sent SecurityResult");
-        check(b"RFB 003.008\n\0\0\0\0\x09Too ma", "target refused the connection: Too ma");
-    }
-
-    #[test]
-    fn a_failed_greeting_stays_failed() {
-        let mut greeter = TargetGreeter::new(none());
-        let first = greeter.feed(b"RFB 003.008\n\x01\x02").expect_err("password only");
-        assert_eq!(greeter.feed(b"\x01"), Err(first.clone()));
-        assert_eq!(greeter.closed(), first);
-    }
-
-    proptest! {
-        #[test]
-        fn the_same_however_it_is_split(
-            version in prop::sample::select(vec!["RFB 003.003\n", "RFB 003.007\n", "RFB 003.008\n", "RFB 9"]),
-            tail in prop::collection::vec(0u8..4, 0..40),
-            size in 1usize..20,
-            through: bool,
-        ) {
-            let input = [version.as_bytes(), &tail].concat();
-            let mode = if through { Mode::PassThrough } else { none() };
-            prop_assert_eq!(run(mode.clone(), &input, size), run(mode, &input, usize::MAX));
-        }
     }
 }

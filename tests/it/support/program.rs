@@ -56,6 +56,12 @@ impl Program {
         self.process.ready(text, said).await;
     }
 
+    /// Its log so far does not contain `secret`.
+    pub(crate) fn never_said(&self, secret: &str) {
+        let said = self.process.said();
+        assert!(!said.contains(secret), "a secret is in the log:\n{said}");
+    }
+
     /// A token, as a tenant gets it.
     pub(crate) async fn issue(&self, server: &str, protocol: Protocol) -> String {
         let path = format!("/v2.1/servers/{server}/remote-consoles");

@@ -52,6 +52,12 @@ impl Rfb {
         self.outgoing.write_all(&frame).await.expect("the proxy takes a message");
     }
 
+    /// Says goodbye.
+    pub(crate) async fn close(&mut self) {
+        let frame = wire::close(1000, &mut self.chance);
+        self.outgoing.write_all(&frame).await.expect("the proxy takes a goodbye");
+    }
+
     /// Versions, and the choice of `security`, which must be all that is offered.
     pub(crate) async fn choose(&mut self, security: u8) {
         assert_eq!(self.message().await, b"RFB 003.008\n");
@@ -70,6 +76,11 @@ impl Rfb {
     /// ClientInit, shared, and ServerInit, which comes whole in one frame.
     pub(crate) async fn begin(&mut self) -> Screen {
         self.send(&[1]).await;
+        self.screen().await
+    }
+
+    /// ServerInit, once ClientInit is sent.
+    pub(crate) async fn screen(&mut self) -> Screen {
         let init = self.message().await;
         let number = |at: usize| u16::from_be_bytes([init[at], init[at + 1]]);
         let length = u32::from_be_bytes(init[20..24].try_into().expect("four bytes")) as usize;

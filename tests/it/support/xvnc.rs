@@ -1,6 +1,7 @@
 //! Xvnc: a second, independent VNC server, with an X screen to draw on.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 
 use tempfile::TempDir;
@@ -10,6 +11,17 @@ use tokio::process::Command;
 
 use super::process::Process;
 use super::{program, temp, within};
+
+/// How it is protected.
+#[derive(Clone, Copy)]
+pub(crate) struct Security<'a> {
+    /// Its `-SecurityTypes`.
+    pub(crate) types: &'a str,
+    /// For those that want one.
+    pub(crate) password: Option<&'a str>,
+    /// The directory of `server-cert.pem` and `server-key.pem`, for those with X509.
+    pub(crate) certificate: Option<&'a Path>,
+}
 
 /// A running Xvnc on a loopback port; gone when dropped.
 pub(crate) struct Xvnc {
@@ -23,6 +35,12 @@ pub(crate) struct Xvnc {
 impl Xvnc {
     /// Starts a 640x480 screen. Without a password the security type is None, with one it is VNC Authentication.
     pub(crate) async fn start(password: Option<&str>) -> Self {
+        let types = if password.is_some() { "VncAuth" } else { "None" };
+        Self::start_with(Security { types, password, certificate: None }).await
+    }
+
+    /// Starts a 640x480 screen that is protected so.
+    pub(crate) async fn start_with(security: Security<'_>) -> Self {
         let dir = temp::dir();
         // Xvnc does not say which port it took for 0: one that was free a moment ago is handed to it. Its
         // display has the same number, so that two of them cannot meet there either.
@@ -37,14 +55,16 @@ impl Xvnc {
             "tcp",
         ]);
         command.args(["-geometry", "640x480", "-depth", "24", "-AlwaysShared", "-desktop", "consolegate"]);
-        match password {
-            None => command.args(["-SecurityTypes", "None"]),
-            Some(password) => {
-                let file = dir.path().join("password");
-                std::fs::write(&file, obfuscate(password).await).expect("a password file");
-                command.args(["-SecurityTypes", "VncAuth", "-PasswordFile"]).arg(file)
-            }
-        };
+        command.args(["-SecurityTypes", security.types]);
+        if let Some(password) = security.password {
+            let file = dir.path().join("password");
+            std::fs::write(&file, obfuscate(password).await).expect("a password file");
+            command.arg("-PasswordFile").arg(file);
+        }
+        if let Some(certificate) = security.certificate {
+            command.arg("-X509Cert").arg(certificate.join("server-cert.pem"));
+            command.arg("-X509Key").arg(certificate.join("server-key.pem"));
+        }
         let mut process = Process::start("Xvnc", command, dir.path());
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         process.ready("its port", async || TcpStream::connect(address).await.ok()).await;

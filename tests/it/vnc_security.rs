@@ -1,0 +1,169 @@
+//! VeNCrypt and stored passwords towards real VNC servers: the viewer is asked for nothing, and a target that is
+//! not the one that was meant gets nothing.
+
+use consolegate::ids::Protocol;
+
+use crate::support::hypervisor::{Hypervisor, Protection, Tls};
+use crate::support::pki::Pki;
+use crate::support::program::Program;
+use crate::support::rfb::Rfb;
+use crate::support::server::{Running, target};
+use crate::support::xvnc::{Security, Xvnc};
+
+const VM: &str = "00000005-0000-4000-8000-000000000000";
+
+const PASSWORD: &str = "opensesa";
+
+/// A target at `vnc` whose `[target.vnc_security]` has `lines`.
+fn secured(vnc: &str, lines: &str) -> String {
+    target(VM, "secured", &format!("vnc = \"{vnc}\"\n[target.vnc_security]\n{}", lines.replace("; ", "\n")))
+}
+
+/// The viewer is offered None and sees the screen.
+async fn opens(vnc: &str, lines: &str) {
+    let server = Running::start(&secured(vnc, lines)).await;
+    let token = server.token(VM, Protocol::Vnc).await;
+    let viewer = Rfb::open(server.at.proxy, &token).await;
+    let mut viewer = viewer.unwrap_or_else(|refused| panic!("{lines}: {refused}"));
+    viewer.choose(1).await;
+    assert_eq!(viewer.message().await, [0; 4], "SecurityResult: {lines}");
+    let screen = viewer.begin().await;
+    assert!(screen.width >= 640 && screen.height >= 400, "{screen:?}");
+    // A whole picture, in many TLS records, and back again.
+    for _ in 0..2 {
+        let picture = viewer.picture(&screen).await;
+        assert_eq!((picture.width, picture.height), (screen.width.into(), screen.height.into()));
+    }
+}
+
+/// The viewer gets a 502, its token stays good, and the log says `why`.
+async fn is_refused(vnc: &str, lines: &str, why: &str) {
+    let mut program = Program::serve(&secured(vnc, lines)).await;
+    let token = program.issue(VM, Protocol::Vnc).await;
+    for _ in 0..2 {
+        let refused = Rfb::open(program.at, &token).await.err();
+        assert_eq!(refused.as_deref(), Some("HTTP/1.1 502 Bad Gateway"), "{lines}");
+    }
+    program.says(why).await;
+    program.never_said(PASSWORD);
+}
+
+fn ca(pki: &Pki) -> String {
+    format!("ca = \"{}\"", pki.file("ca-cert.pem").display())
+}
+
+fn client(pki: &Pki) -> String {
+    let (certificate, key) = (pki.file("client-cert.pem"), pki.file("client-key.pem"));
+    format!("certificate = \"{}\"; key = \"{}\"", certificate.display(), key.display())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qemu_without_tls() {
+    let open = Hypervisor::start(Protection::default()).await;
+    opens(&open.vnc(), "types = [\"none\"]").await;
+    // Of what is offered, the first that we prefer.
+    let password = format!("password = \"{PASSWORD}\"");
+    opens(&open.vnc(), &format!("types = [\"vnc\", \"none\"]; {password}")).await;
+    let why = "offers security types 1 (None), none of which vnc_security.types allows";
+    is_refused(&open.vnc(), &format!("types = [\"vnc\"]; {password}"), why).await;
+    let pki = Pki::new();
+    is_refused(&open.vnc(), &format!("types = [\"vencrypt-x509-none\"]; {}", ca(&pki)), why).await;
+
+    let locked = Hypervisor::start(Protection { password: Some(PASSWORD), tls: Tls::Off }).await;
+    opens(&locked.vnc(), &format!("types = [\"none\", \"vnc\"]; {password}")).await;
+    opens(&locked.vnc(), &format!("types = [\"vnc\"]; password = \"{PASSWORD}me\"")).await;
+    let wrong = "types = [\"vnc\"]; password = \"opensesx\"";
+    is_refused(&locked.vnc(), wrong, "did not accept the security handshake").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qemu_with_a_certificate() {
+    let pki = Pki::new();
+    let pin = pki.server("127.0.0.1");
+    let qemu = Hypervisor::start(Protection { password: None, tls: Tls::X509(pki.dir()) }).await;
+    let vnc = qemu.vnc();
+    let by_ca =
+        format!("types = [\"vencrypt-x509-vnc\", \"vencrypt-x509-none\"]; password = \"x\"; {}", ca(&pki));
+    opens(&vnc, &by_ca).await;
+    opens(&vnc, &format!("types = [\"vencrypt-x509-none\"]; pin = \"{pin}\"")).await;
+
+    let none = "types = [\"vencrypt-x509-none\"]";
+    let stranger = Pki::new();
+    is_refused(&vnc, &format!("{none}; {}", ca(&stranger)), "UnknownIssuer").await;
+    is_refused(&vnc, &format!("{none}; name = \"host1\"; {}", ca(&pki)), "not valid for name").await;
+    let other = stranger.server("127.0.0.1");
+    is_refused(&vnc, &format!("{none}; pin = \"{other}\""), "ApplicationVerificationFailure").await;
+    // Another way in would be there for the asking: it is not asked for.
+    let stricter = format!("types = [\"vencrypt-x509-vnc\"]; password = \"{PASSWORD}\"; {}", ca(&pki));
+    let why = "offers VeNCrypt types 260 (X509None), none of which vnc_security.types allows";
+    is_refused(&vnc, &stricter, why).await;
+    is_refused(&vnc, "types = [\"none\"]", "for VeNCrypt name its kind").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qemu_with_an_expired_certificate() {
+    let pki = Pki::new();
+    let pin = pki.expired_server("127.0.0.1");
+    let qemu = Hypervisor::start(Protection { password: None, tls: Tls::X509(pki.dir()) }).await;
+    let none = "types = [\"vencrypt-x509-none\"]";
+    is_refused(&qemu.vnc(), &format!("{none}; {}", ca(&pki)), "certificate expired").await;
+    // A pin names this very certificate: its dates do not count.
+    opens(&qemu.vnc(), &format!("{none}; pin = \"{pin}\"")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qemu_with_certificate_and_password() {
+    let pki = Pki::with_server("127.0.0.1");
+    let qemu = Hypervisor::start(Protection { password: Some(PASSWORD), tls: Tls::X509(pki.dir()) }).await;
+    let with = |password: &str| {
+        format!(
+            "types = [\"vencrypt-x509-vnc\", \"vencrypt-x509-none\"]; password = \"{password}\"; {}",
+            ca(&pki)
+        )
+    };
+    opens(&qemu.vnc(), &with(PASSWORD)).await;
+    is_refused(&qemu.vnc(), &with("opensesx"), "did not accept the security handshake").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qemu_that_wants_our_certificate() {
+    let pki = Pki::with_server("127.0.0.1");
+    pki.client();
+    let qemu = Hypervisor::start(Protection { password: None, tls: Tls::Mutual(pki.dir()) }).await;
+    let none = format!("types = [\"vencrypt-x509-none\"]; {}", ca(&pki));
+    opens(&qemu.vnc(), &format!("{none}; {}", client(&pki))).await;
+    let stranger = Pki::new();
+    stranger.client();
+    for lines in [none.clone(), format!("{none}; {}", client(&stranger))] {
+        is_refused(&qemu.vnc(), &lines, "\"refused\"").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qemu_with_anonymous_tls_is_refused_by_name() {
+    let qemu = Hypervisor::start(Protection { password: None, tls: Tls::Anonymous }).await;
+    let pki = Pki::new();
+    let lines = format!("types = [\"vencrypt-x509-none\"]; {}", ca(&pki));
+    is_refused(&qemu.vnc(), &lines, "offers VeNCrypt types 257 (TLSNone), which are not supported").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn xvnc_with_password_and_certificate() {
+    let locked = Xvnc::start(Some(PASSWORD)).await;
+    opens(&format!("tcp://{}", locked.address()), &format!("types = [\"vnc\"]; password = \"{PASSWORD}\""))
+        .await;
+
+    let pki = Pki::with_server("xvnc.example");
+    let tls = |types| Security { types, password: Some(PASSWORD), certificate: Some(pki.dir()) };
+    let x509 = Xvnc::start_with(tls("X509Vnc,TLSVnc,VncAuth")).await;
+    let vnc = format!("tcp://{}", x509.address());
+    let named = format!("password = \"{PASSWORD}\"; name = \"xvnc.example\"; {}", ca(&pki));
+    opens(&vnc, &format!("types = [\"vencrypt-x509-vnc\"]; {named}")).await;
+    opens(&vnc, &format!("types = [\"vencrypt-x509-none\", \"vencrypt-x509-vnc\", \"vnc\"]; {named}")).await;
+    // Without the name, the address that is dialled would have to be in the certificate.
+    let unnamed = format!("types = [\"vencrypt-x509-vnc\"]; password = \"{PASSWORD}\"; {}", ca(&pki));
+    is_refused(&vnc, &unnamed, "not valid for name").await;
+    let none = Xvnc::start_with(tls("X509None")).await;
+    let named = format!("types = [\"vencrypt-x509-none\"]; name = \"xvnc.example\"; {}", ca(&pki));
+    opens(&format!("tcp://{}", none.address()), &named).await;
+}
