@@ -157,8 +157,12 @@ impl Server {
 
     /// Starts it again where it was, with the data it had saved.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(self.port, &self.arguments, self.dir.path());
-        assert!(self.wait(), "redis-server ended. It said:\n{}", self.said());
+        until("its port, which somebody's connection may have taken", || {
+            self.child = spawn(self.port, &self.arguments, self.dir.path());
+            let up = self.wait();
+            assert!(up || self.said().contains("in use"), "redis-server ended. It said:\n{}", self.said());
+            up.then_some(())
+        });
     }
 
     /// Its process id.
