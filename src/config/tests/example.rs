@@ -15,7 +15,19 @@ fn example() -> String {
         !unset.iter().any(|start| line.starts_with(start))
             && !key.ends_with("_file")
             && !key.ends_with("_env")
-            && !["token", "file", "database", "certificate", "key", "ca", "[tls]"].contains(&key)
+            && ![
+                "token",
+                "file",
+                "database",
+                "certificate",
+                "key",
+                "ca",
+                "[tls]",
+                "[audit]",
+                "on_failure",
+                "sync",
+            ]
+            .contains(&key)
     };
     text.lines().map(active).filter(usable).collect::<Vec<_>>().join("\n")
 }
