@@ -102,6 +102,11 @@ impl Audit {
         Ok(Self(Some(Arc::new(Log { sender, shared, writer, clock, on_failure }))))
     }
 
+    /// Whether there is a log.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Writes the event down; it is made only if there is a log. Does not wait, neither for room nor for the disk.
     pub fn record(&self, event: impl FnOnce() -> Event) {
         let Some(log) = &self.0 else { return };

@@ -2,6 +2,7 @@
 //!
 //! Health needs no credential; everything else the bearer token of `[admin]`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::api::Source;
+use crate::audit::{Audit, Event, Kind};
 use crate::config;
 use crate::ids::RequestId;
 use crate::proxy::Proxy;
@@ -42,6 +45,22 @@ pub struct Admin {
     proxy: Arc<Proxy>,
     registry: Arc<Registry>,
     revoker: Revoker,
+    audit: Audit,
+}
+
+/// One request, as the lines about it name it.
+#[derive(Clone, Copy)]
+struct Asked {
+    request: RequestId,
+    source: Option<IpAddr>,
+}
+
+impl Asked {
+    /// What an operator did, for the audit log.
+    fn event(self, kind: Kind) -> Event {
+        let (request, source) = (Some(self.request), self.source);
+        Event { request, source, via: Some("admin"), ..Event::new(kind) }
+    }
 }
 
 impl Admin {
@@ -54,7 +73,13 @@ impl Admin {
     ) -> Self {
         let token = credential.token.as_ref();
         let token = token.map(|token| Sha256::digest(token.expose_secret().as_bytes()).into());
-        Self { token, proxy, registry, revoker }
+        Self { token, proxy, registry, revoker, audit: Audit::default() }
+    }
+
+    /// The same with what operators do written down.
+    #[must_use]
+    pub fn audited(self, audit: Audit) -> Self {
+        Self { audit, ..self }
     }
 
     /// Answers a request on the admin listener. `draining` is true from SIGTERM on.
@@ -64,13 +89,17 @@ impl Admin {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let id = RequestId::random();
+        let source = request.extensions().get().map(|Source(address)| *address);
+        let asked = Asked { request: id, source };
         let path = request.uri().path().to_owned();
-        let mut response = match self.run(request, &path, draining, id).await {
+        let mut response = match self.run(request, &path, draining, asked).await {
             Ok(response) => response,
             Err(refusal) => {
                 // Not the path: it holds what callers chose.
                 let (status, code) = (refusal.status.as_u16(), refusal.code);
                 tracing::info!(request = %id, listener = "admin", status, code, "request refused");
+                let (status, cause) = (Some(status), Some(code));
+                self.audit.record(|| Event { status, cause, ..asked.event(Kind::Refuse) });
                 refusal.respond(id)
             }
         };
@@ -85,7 +114,7 @@ impl Admin {
         request: Request<B>,
         path: &str,
         draining: bool,
-        id: RequestId,
+        asked: Asked,
     ) -> Result<Reply, Refusal>
     where
         B: Body<Data = Bytes>,
@@ -113,9 +142,9 @@ impl Admin {
                     Method::GET | Method::HEAD => targets::show(&self.registry, &target),
                     Method::PUT => {
                         let document = body(request.into_body()).await?;
-                        targets::put(self, target, document, id).await
+                        targets::put(self, target, document, asked).await
                     }
-                    Method::DELETE => targets::remove(self, target, id).await,
+                    Method::DELETE => targets::remove(self, target, asked).await,
                     _ => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
                 }
             }
@@ -124,7 +153,7 @@ impl Admin {
                 _ => Err(Refusal::method("GET, HEAD")),
             },
             (Some(("sessions", session)), _) => match method {
-                Method::DELETE => sessions::end(self.proxy.sessions(), session, id),
+                Method::DELETE => sessions::end(self, session, asked),
                 _ => Err(Refusal::method("DELETE")),
             },
             _ => Err(Refusal::no_route()),

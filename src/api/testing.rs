@@ -14,6 +14,7 @@ use hyper::body::{Body, Frame};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{
@@ -173,6 +174,7 @@ impl Fixture {
             pace: Pace::new(0),
             clock: clock.clone(),
             revoker: Revoker::new(store.clone(), sessions.clone()),
+            audit: Audit::default(),
         };
         Self { api: Api::over(core), clock, inventory, store, sessions }
     }

@@ -83,6 +83,9 @@ pub struct Event {
     /// The server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Name>,
+    /// Of a revocation: the server, project or user it is about; `cause` says which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Name>,
     /// Which of its consoles.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
@@ -142,6 +145,7 @@ impl Event {
             user: None,
             project: None,
             target: None,
+            subject: None,
             protocol: None,
             grant: None,
             token: None,

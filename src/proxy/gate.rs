@@ -16,6 +16,7 @@ use crate::tokens::{Claim, Confirm, Grant, Nonce, Options, Store, TokenKey};
 
 use super::refusal::Refusal;
 use super::sessions::{Admission, Seat};
+use super::trail::Trail;
 use super::{Proxy, greet};
 
 /// A console that waits for its viewer, its token spent.
@@ -80,8 +81,15 @@ impl Drop for Held {
 
 /// Claims, checks, connects, greets and confirms. Dropped when the viewer hangs up, at any await: then the
 /// token is given back.
-pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) -> Result<Entered, Refusal> {
+pub(super) async fn enter(
+    proxy: &Proxy,
+    trail: &mut Trail,
+    admission: Admission,
+    key: TokenKey,
+) -> Result<Entered, Refusal> {
+    let reserved = trail.reserve()?;
     let held = Held::claim(&proxy.store, key).await?;
+    let opening = trail.claimed(reserved, &held.grant);
     let (entered, viewers) = match reach(proxy, admission, &held.grant, key).await {
         Ok(reached) => reached,
         Err(refusal) => {
@@ -90,6 +98,7 @@ pub(super) async fn enter(proxy: &Proxy, admission: Admission, key: TokenKey) ->
         }
     };
     held.confirm().await?;
+    trail.opened(opening, &entered.seat.session);
     if viewers == Viewers::Steal {
         entered.seat.take_over();
     }

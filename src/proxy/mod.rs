@@ -6,16 +6,17 @@ mod gate;
 mod greet;
 mod refusal;
 mod sessions;
+mod trail;
 mod upgrade;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::upgrade::OnUpgrade;
@@ -24,6 +25,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument, debug, info, info_span};
 
+use crate::audit::Audit;
 use crate::config::{self, Config};
 use crate::ids::RequestId;
 use crate::limits::Cap;
@@ -37,6 +39,7 @@ use crate::ws::{Offer, check_request};
 use gate::{Entered, enter};
 use refusal::Refusal;
 use sessions::{Admission, Seat};
+use trail::Trail;
 use upgrade::Origin;
 
 pub use sessions::{Session, Sessions};
@@ -65,6 +68,7 @@ pub struct Proxy {
     sessions: Arc<Sessions>,
     unauthenticated: Cap,
     fingerprints: Fingerprinter,
+    audit: Audit,
 }
 
 /// One viewer's try, from the request on.
@@ -73,6 +77,7 @@ struct Attempt {
     browser: bool,
     serial_page: bool,
     token: Option<Token>,
+    trail: Trail,
     on_upgrade: OnUpgrade,
     load: Arc<Load>,
 }
@@ -83,6 +88,7 @@ struct Live {
     begun: Instant,
     pump: Box<Pump<ViewerStream, TargetStream>>,
     stop: Stop,
+    trail: Trail,
     _load: Arc<Load>,
 }
 
@@ -108,7 +114,19 @@ impl Proxy {
             sessions: Sessions::new(&config.limits),
             unauthenticated,
             fingerprints,
+            audit: Audit::default(),
         }
+    }
+
+    /// The same with its decisions written down.
+    #[must_use]
+    pub fn audited(self, audit: Audit) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// Where a request comes from: the peer's address, or what a trusted peer says.
+    pub fn source(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+        upgrade::source(peer, headers, &self.settings.trusted_proxies)
     }
 
     /// The live sessions.
@@ -134,17 +152,21 @@ impl Proxy {
         connection: &Connection,
     ) -> Response<Full<Bytes>> {
         let id = RequestId::random();
-        let source = upgrade::source(connection.peer, request.headers(), &self.settings.trusted_proxies);
+        let source = self.source(connection.peer, request.headers());
+        let trail = Trail::new(&self.audit, id, source);
         let offer = match check_request(&request) {
             Ok(offer) => offer,
             Err(error) => {
                 info!(request = %id, %source, cause = "malformed", %error, "refused");
-                return upgrade::malformed(error);
+                let response = upgrade::malformed(error);
+                trail.refused("malformed", response.status());
+                return response;
             }
         };
         let origin = upgrade::origin(request.headers(), &self.origins);
         if origin == Origin::Foreign {
             info!(request = %id, %source, cause = "origin", "refused");
+            trail.refused("origin", http::StatusCode::FORBIDDEN);
             return upgrade::refused(http::StatusCode::FORBIDDEN);
         }
         let attempt = Attempt {
@@ -152,6 +174,7 @@ impl Proxy {
             browser: origin == Origin::Allowed,
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
             token: upgrade::token(request.uri(), request.headers()),
+            trail,
             on_upgrade: hyper::upgrade::on(&mut request),
             load: Arc::clone(&connection.load),
         };
@@ -159,7 +182,7 @@ impl Proxy {
         // From here on in a task of its own: hyper drops this future when the viewer hangs up, and a claim
         // must be settled all the same.
         let (answer, answered) = oneshot::channel();
-        let span = info_span!("session", request = %id, %source);
+        let span = info_span!("session", request = %id, %source, issued_by = tracing::field::Empty);
         // Boxed and gone before the relay begins: its state is large and must not weigh on the idle session.
         let opening = Box::pin(Arc::clone(self).open(attempt, admitted, answer));
         tokio::spawn(attend(opening).instrument(span));
@@ -180,7 +203,7 @@ impl Proxy {
         match entered {
             Ok(entered) => {
                 if answer.send(upgrade::switching(&attempt.offer)).is_err() {
-                    account(&entered.seat.session, Instant::now(), &End::ViewerGone);
+                    account(&attempt.trail, &entered.seat.session, Instant::now(), &End::ViewerGone);
                     return None;
                 }
                 greeted(attempt, entered).await
@@ -201,10 +224,11 @@ impl Proxy {
         let token = attempt.token.take().ok_or(Refusal::Unknown)?;
         let key = token.key();
         debug!(token = self.fingerprints.fingerprint(&key), "token presented");
+        attempt.trail.presented(|| self.fingerprints.fingerprint(&key));
         tokio::select! {
             biased;
             () = answer.closed() => Err(Refusal::ViewerGone),
-            entered = enter(self, admission, key) => entered,
+            entered = enter(self, &mut attempt.trail, admission, key) => entered,
         }
     }
 
@@ -216,6 +240,7 @@ impl Proxy {
         answer: oneshot::Sender<Response<Full<Bytes>>>,
     ) {
         info!(cause = refusal.cause(), detail = %refusal, "refused");
+        attempt.trail.refused(refusal.cause(), refusal.status());
         // A painted refusal is an unauthenticated connection like any other, and bounded with them.
         let permit = if attempt.browser { self.unauthenticated.acquire() } else { None };
         if permit.is_none() {
@@ -232,9 +257,9 @@ impl Proxy {
 
 /// A session from its opening to its end.
 async fn attend(opening: Pin<Box<impl Future<Output = Option<Live>>>>) {
-    let Some(Live { seat, begun, pump, stop, _load }) = opening.await else { return };
+    let Some(Live { seat, begun, pump, stop, trail, _load }) = opening.await else { return };
     let end = run(pump, stop).await;
-    account(&seat.session, begun, &end);
+    account(&trail, &seat.session, begun, &end);
 }
 
 /// Takes the connection over, and the viewer through the console's greeting.
@@ -246,7 +271,7 @@ async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
         protocol = %grant.protocol, project = %grant.project, user = %grant.user, "opened"
     );
     let Some((stream, early)) = take_stream(attempt.on_upgrade).await else {
-        account(&entered.seat.session, begun, &End::ViewerGone);
+        account(&attempt.trail, &entered.seat.session, begun, &End::ViewerGone);
         return None;
     };
     let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
@@ -266,7 +291,7 @@ async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
                 // The seat is kept to the last word, for a drain to wait for; the target is not.
                 let Entered { seat, target, .. } = entered;
                 drop(target);
-                account(&seat.session, begun, &end);
+                account(&attempt.trail, &seat.session, begun, &end);
                 let (code, reason) = end.close();
                 viewer.close(code, &reason).await;
                 return None;
@@ -277,7 +302,7 @@ async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
     let Entered { seat, stop, target, early, plan, .. } = entered;
     let counters = Arc::clone(&seat.session.counters);
     let pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
-    Some(Live { seat, begun, pump, stop, _load: attempt.load })
+    Some(Live { seat, begun, pump, stop, trail: attempt.trail, _load: attempt.load })
 }
 
 /// The connection, and what hyper had read beyond the request.
@@ -288,8 +313,10 @@ async fn take_stream(on_upgrade: OnUpgrade) -> Option<(ViewerStream, Vec<u8>)> {
 }
 
 /// The one line every session ends with.
-fn account(session: &Session, begun: Instant, end: &End) {
+fn account(trail: &Trail, session: &Session, begun: Instant, end: &End) {
     let down = session.counters.down.load(Ordering::Relaxed);
     let up = session.counters.up.load(Ordering::Relaxed);
-    info!(session = %session.id, cause = %end, seconds = begun.elapsed().as_secs(), down, up, "closed");
+    let seconds = begun.elapsed().as_secs();
+    info!(session = %session.id, cause = %end, seconds, down, up, "closed");
+    trail.closed(session, seconds, (down, up), end);
 }

@@ -57,6 +57,9 @@ pub(super) enum Refusal {
     /// The token store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit log cannot be written.
+    #[error("the decision cannot be written down")]
+    Audit,
     /// The viewer hung up meanwhile.
     #[error("viewer gone")]
     ViewerGone,
@@ -80,6 +83,7 @@ impl Refusal {
             Self::Unreached(..) => "target_unreached",
             Self::Ungreeted(_) | Self::Broken(_) => "target_ungreeted",
             Self::Store(_) => "store",
+            Self::Audit => "audit",
             Self::ViewerGone => "viewer_gone",
         }
     }
@@ -89,7 +93,7 @@ impl Refusal {
         match self {
             Self::Unknown | Self::Spent(_) | Self::Busy(_) | Self::Changed(_) => StatusCode::FORBIDDEN,
             Self::Elsewhere(_) | Self::Unenforced(_) => StatusCode::FORBIDDEN,
-            Self::Full(Full::Process, _) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full(Full::Process, _) | Self::Store(_) | Self::Audit => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => {
                 StatusCode::BAD_GATEWAY
@@ -101,7 +105,7 @@ impl Refusal {
         match self {
             Self::Unknown | Self::Spent(_) | Self::Changed(_) => CloseCode::Policy,
             Self::Elsewhere(_) | Self::Unenforced(_) => CloseCode::Policy,
-            Self::Busy(_) | Self::Full(..) | Self::Store(_) => CloseCode::TryLater,
+            Self::Busy(_) | Self::Full(..) | Self::Store(_) | Self::Audit => CloseCode::TryLater,
             Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) | Self::ViewerGone => {
                 CloseCode::Failed
             }
@@ -120,7 +124,7 @@ impl Refusal {
             // Only VNC has a greeting.
             Self::Ungreeted(_) | Self::Broken(_) => Some(Protocol::Vnc),
             Self::Full(_, protocol) => *protocol,
-            Self::Unknown | Self::Store(_) | Self::ViewerGone => None,
+            Self::Unknown | Self::Store(_) | Self::Audit | Self::ViewerGone => None,
         }
     }
 
@@ -165,6 +169,10 @@ impl Refusal {
             Self::Ungreeted(_) | Self::Broken(_) => (
                 "The console did not answer as expected",
                 "The link is still good. If it happens again, tell the operator.",
+            ),
+            Self::Audit => (
+                "Consoles cannot be opened at the moment",
+                "What is done here cannot be written down. The link is still good: try again.",
             ),
             Self::Store(_) | Self::ViewerGone => (
                 "Consoles cannot be opened at the moment",

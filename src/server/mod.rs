@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::Admin;
 use crate::api::Api;
+use crate::audit::{self, Audit, AuditError, Event};
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
 use crate::config::{Config, Proxy as ProxySettings, watch};
@@ -54,6 +55,9 @@ pub enum ServerError {
     /// Credentials that cannot be checked.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// Threads or sockets.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
@@ -62,7 +66,7 @@ pub enum ServerError {
 /// What can be asked of a running server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Read inventory and certificates again.
+    /// Read inventory and certificates again, and open the audit log under its name.
     Reload,
     /// Take no new consoles, wait for the live ones, then end.
     Drain,
@@ -97,6 +101,10 @@ impl Server {
     pub fn with_clock(mut config: Config, clock: Clock) -> Result<Self, ServerError> {
         let tls = config.tls.as_ref().map(|files| TlsAcceptor::load(files, &config.listen)).transpose()?;
         let listeners = bind_all(&mut config)?;
+        let audit = match &config.audit {
+            Some(settings) => Audit::open(settings, clock.clone())?,
+            None => Audit::default(),
+        };
         let fingerprints = Fingerprinter::random()?;
         let database = config.inventory_database.as_deref();
         let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
@@ -106,36 +114,33 @@ impl Server {
         let dynamic: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let unauthenticated = Cap::new(config.limits.unauthenticated);
         let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
-        let proxy = Arc::new(Proxy::new(
+        let proxy = Proxy::new(
             &config,
             Arc::clone(&dynamic),
             Arc::clone(&inventory),
             DialPolicy::new(own),
             unauthenticated.clone(),
             fingerprints.clone(),
-        ));
+        );
+        let proxy = Arc::new(proxy.audited(audit.clone()));
         let live = Arc::clone(proxy.sessions()) as Arc<dyn Live>;
         let revoker = Revoker::new(Arc::clone(&dynamic), Arc::clone(&live));
         let admin = Admin::new(&config.admin, Arc::clone(&proxy), Arc::clone(&registry), revoker);
+        let admin = admin.audited(audit.clone());
         let https = config.proxy.public_url.starts_with("https:");
+        let inventory = Arc::clone(&inventory);
+        let api = Api::new(&config, inventory, dynamic, fingerprints, authenticator, clock, live);
         let shared = Arc::new(Shared {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
             tls,
             web: Web::new(&config.proxy.frame_ancestors, https)?,
-            api: Arc::new(Api::new(
-                &config,
-                Arc::clone(&inventory),
-                dynamic,
-                fingerprints,
-                authenticator,
-                clock,
-                live,
-            )),
+            api: Arc::new(api.audited(audit.clone())),
             proxy,
             admin,
             unauthenticated,
             watchers: Cap::new(connection::ADMIN_CONNECTIONS),
             registry,
+            audit,
             draining: AtomicBool::new(false),
         });
         Ok(Self { config, listeners, shared, store })
@@ -175,6 +180,10 @@ impl Server {
         }
         attend(&config, &shared, &store, &mut commands).await;
         drain(&config, &shared, acceptors).await;
+        shared.audit.record(|| Event::new(audit::Kind::Stop));
+        if !shared.audit.flush().await {
+            error!("the audit log's last lines were not written");
+        }
         drop(handler);
         // Joining threads blocks; the runtime may have nothing else to do, but its timers must not notice.
         let ended = tokio::task::spawn_blocking(move || Arc::into_inner(workers).map(Workers::stop)).await;
@@ -234,7 +243,10 @@ async fn attend(
         // Every branch is cancel-safe: a tick, a look at file stamps and a receive lose nothing when dropped.
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Reload) => reload(config, shared),
+                Some(Command::Reload) => {
+                    reload(config, shared);
+                    shared.audit.reopen();
+                }
                 Some(Command::Drain) | None => return,
             },
             () = watch.changed(watch::EVERY) => reload(config, shared),
@@ -257,6 +269,9 @@ fn reload(config: &Config, shared: &Shared) {
                 targets = shared.registry.inventory().len(),
                 "inventory reloaded"
             );
+            let changed = changes.added.len() + changes.changed.len() + changes.removed.len();
+            let (count, cause) = (Some(changed as u64), Some("inventory-reloaded"));
+            shared.audit.record(|| Event { count, cause, ..Event::new(audit::Kind::Admin) });
         }
         Err(error) => error!(%error, "inventory not reloaded; the old one stays in force"),
     }

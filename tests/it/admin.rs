@@ -71,7 +71,7 @@ async fn a_target_registered_is_open_at_once_and_closed_when_it_goes() {
     let server = Running::start(&more).await;
     let at = server.at.admin;
     let serial = format!("tcp://{}", console.local_addr().unwrap());
-    let document = json!({"project": PROJECT, "name": "new", "serial": serial});
+    let document = json!({"project": PROJECT, "name": "new", "serial": serial, "serial_viewers": "share"});
     let (status, body) = call(at, "PUT", "/v1/targets/new-1", &document).await;
     assert_eq!((status, &body["source"], &body["target"]["kind"]), (201, &json!("database"), &json!("vm")));
     assert_eq!(call(at, "PUT", "/v1/targets/new-1", &body["target"]).await, (200, body.clone()));
