@@ -51,7 +51,7 @@ struct Log {
 /// What the writer's thread is told.
 #[derive(Debug)]
 enum Message {
-    Line(SystemTime, Event),
+    Line(Box<(SystemTime, Event)>),
     /// Look at the flags.
     Wake,
     /// Answer once everything before this is written.
@@ -116,7 +116,7 @@ impl Audit {
             return;
         }
         match log.sender.try_reserve() {
-            Ok(permit) => permit.send(Message::Line(log.clock.today(), event)),
+            Ok(permit) => permit.send(Message::Line(Box::new((log.clock.today(), event)))),
             Err(_) => log.lose(),
         }
     }
@@ -187,7 +187,7 @@ impl Slot {
         match self.0 {
             None => {}
             Some((log, Some(permit))) => {
-                permit.send(Message::Line(log.clock.today(), event()));
+                permit.send(Message::Line(Box::new((log.clock.today(), event()))));
             }
             Some((log, None)) => log.lose(),
         }

@@ -19,6 +19,7 @@ pub mod config;
 pub mod ids;
 pub mod limits;
 pub mod log;
+pub mod metrics;
 pub mod net;
 pub mod proxy;
 pub mod relay;

@@ -1,6 +1,6 @@
 //! The admin listener: whether the process lives, its sessions, and the targets a control plane registers.
 //!
-//! Health needs no credential; everything else the bearer token of `[admin]`.
+//! Health and metrics need no credential; everything else the bearer token of `[admin]`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,10 +20,12 @@ use crate::api::Source;
 use crate::audit::{Audit, Event, Kind};
 use crate::config;
 use crate::ids::RequestId;
+use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::targets::Registry;
 use crate::tokens::Revoker;
 
+mod metrics;
 mod refusal;
 mod sessions;
 mod targets;
@@ -40,12 +42,13 @@ type Reply = Response<Full<Bytes>>;
 
 /// What the admin listener works with.
 pub struct Admin {
-    /// SHA-256 of the bearer token; absent: nothing but health is answered.
+    /// SHA-256 of the bearer token; absent: nothing but health and metrics is answered.
     token: Option<[u8; 32]>,
     proxy: Arc<Proxy>,
     registry: Arc<Registry>,
     revoker: Revoker,
     audit: Audit,
+    metrics: Metrics,
 }
 
 /// One request, as the lines about it name it.
@@ -73,13 +76,13 @@ impl Admin {
     ) -> Self {
         let token = credential.token.as_ref();
         let token = token.map(|token| Sha256::digest(token.expose_secret().as_bytes()).into());
-        Self { token, proxy, registry, revoker, audit: Audit::default() }
+        Self { token, proxy, registry, revoker, audit: Audit::default(), metrics: Metrics::default() }
     }
 
-    /// The same with what operators do written down.
+    /// The same with what operators do written down, and with these metrics to show.
     #[must_use]
-    pub fn audited(self, audit: Audit) -> Self {
-        Self { audit, ..self }
+    pub fn observed(self, audit: Audit, metrics: Metrics) -> Self {
+        Self { audit, metrics, ..self }
     }
 
     /// Answers a request on the admin listener. `draining` is true from SIGTERM on.
@@ -99,6 +102,7 @@ impl Admin {
                 let (status, code) = (refusal.status.as_u16(), refusal.code);
                 tracing::info!(request = %id, listener = "admin", status, code, "request refused");
                 let (status, cause) = (Some(status), Some(code));
+                self.metrics.refused("admin", code);
                 self.audit.record(|| Event { status, cause, ..asked.event(Kind::Refuse) });
                 refusal.respond(id)
             }
@@ -123,6 +127,12 @@ impl Admin {
         let method = request.method().clone();
         if let Some(check) = path.strip_prefix("/health/") {
             return self.health(check, &method, draining);
+        }
+        if path == "/metrics" {
+            return match method {
+                Method::GET | Method::HEAD => Ok(metrics::respond(self, draining)),
+                _ => Err(Refusal::method("GET, HEAD")),
+            };
         }
         if !self.is_admin(request.headers()) {
             return Err(Refusal::unauthorized());

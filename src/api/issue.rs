@@ -10,6 +10,7 @@ use crate::auth::Caller;
 use crate::config::{Dialect, Kind, State, Target, TokenFormat};
 use crate::ids::{GrantId, ProjectId, Protocol, RequestId, UserId};
 use crate::limits::Rate;
+use crate::metrics::Metrics;
 use crate::targets::Entry;
 use crate::tokens::{Fingerprinter, Grant, Options, Store, StoreError, Token, TokenError};
 
@@ -67,6 +68,12 @@ pub(super) struct Via {
     pub(super) source: Option<IpAddr>,
 }
 
+impl Via {
+    fn name(self) -> &'static str {
+        self.dialect.map_or("operator", Dialect::as_str)
+    }
+}
+
 /// The pace of each caller: of a user on behalf of a project.
 pub(super) type Pace = Rate<(UserId, ProjectId)>;
 
@@ -107,6 +114,7 @@ pub(super) struct Issuer<'a> {
     /// Most unspent tokens of one target; 0 means no cap.
     pub(super) outstanding: usize,
     pub(super) audit: &'a Audit,
+    pub(super) metrics: &'a Metrics,
 }
 
 impl Issuer<'_> {
@@ -138,6 +146,7 @@ impl Issuer<'_> {
             grant: grant.id,
             fingerprint: self.fingerprinter.fingerprint(&token.key()),
         };
+        self.metrics.issued(ask.via.name(), ask.protocol);
         write_down(slot, &ask, &grant, &issued, ttl);
         Ok(issued)
     }
@@ -184,7 +193,7 @@ fn write_down(slot: Slot, ask: &Ask<'_>, grant: &Grant, issued: &Issued, ttl: Du
     slot.record(|| Event {
         request: Some(ask.request),
         source: ask.via.source,
-        via: Some(ask.via.dialect.map_or("operator", Dialect::as_str)),
+        via: Some(ask.via.name()),
         user: Some(grant.user.as_str().into()),
         project: Some(grant.project.as_str().into()),
         target: Some(grant.target.as_str().into()),

@@ -21,6 +21,7 @@ use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{Config, Dialect, Tokens, Urls};
 use crate::ids::{Protocol, RequestId, TargetId, UserId};
+use crate::metrics::Metrics;
 use crate::targets::Inventory;
 use crate::tokens::{Fingerprinter, Live, Options, Revoker, Store};
 
@@ -70,6 +71,7 @@ struct Core {
     clock: Clock,
     revoker: Revoker,
     audit: Audit,
+    metrics: Metrics,
 }
 
 /// Where a request came from: put into its extensions by whoever accepted it.
@@ -187,7 +189,7 @@ impl Api {
         let settings = Settings::from(config);
         let pace = Pace::new(config.limits.issue_per_second);
         let revoker = Revoker::new(Arc::clone(&store), live);
-        let audit = Audit::default();
+        let (audit, metrics) = (Audit::default(), Metrics::default());
         Self::over(Core {
             settings,
             inventory,
@@ -198,13 +200,14 @@ impl Api {
             clock,
             revoker,
             audit,
+            metrics,
         })
     }
 
-    /// The same with its decisions written down.
+    /// The same with its decisions written down and counted.
     #[must_use]
-    pub fn audited(mut self, audit: Audit) -> Self {
-        self.core.audit = audit;
+    pub fn observed(mut self, audit: Audit, metrics: Metrics) -> Self {
+        (self.core.audit, self.core.metrics) = (audit, metrics);
         self
     }
 
@@ -297,6 +300,7 @@ impl Core {
             now: self.clock.now(),
             outstanding: self.settings.outstanding,
             audit: &self.audit,
+            metrics: &self.metrics,
         }
     }
 

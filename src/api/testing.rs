@@ -21,6 +21,7 @@ use crate::config::{
     Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, Tokens, Urls, Viewers,
     VncSecurity,
 };
+use crate::metrics::Metrics;
 use crate::targets::Inventory;
 use crate::tokens::{Fingerprinter, Grant, Live, MemoryStore, Revoke, Revoker, Token, TokenKey};
 
@@ -175,6 +176,7 @@ impl Fixture {
             clock: clock.clone(),
             revoker: Revoker::new(store.clone(), sessions.clone()),
             audit: Audit::default(),
+            metrics: Metrics::default(),
         };
         Self { api: Api::over(core), clock, inventory, store, sessions }
     }

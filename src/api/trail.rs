@@ -62,6 +62,7 @@ impl Trail {
                     %request, dialect, route, target, project, user, protocol, status, cause, code,
                     "request refused"
                 );
+                core.metrics.refused(dialect, cause);
                 core.audit.record(|| self.refusal(status, cause));
             }
             (None, Some((grant, token))) => {

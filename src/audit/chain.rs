@@ -69,7 +69,7 @@ impl Chain {
     /// Appends the event to `out` as the next line.
     pub(super) fn seal(&mut self, time: SystemTime, event: &Event, out: &mut Vec<u8>) {
         let start = out.len();
-        self.seq += 1;
+        self.seq = self.seq.saturating_add(1);
         let time = humantime::format_rfc3339_micros(time).to_string();
         let line = Line { seq: self.seq, time, event };
         // A plain structure into memory: neither fails.

@@ -120,6 +120,23 @@ proptest! {
         prop_assert!(verify(&[&altered]).is_err());
     }
 
+    /// Nobody's files are a log, and none makes the check panic.
+    #[test]
+    fn what_is_no_log_is_refused(
+        files in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..200), 1..4),
+        seq: u64, torn: Option<u64>,
+    ) {
+        let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+        prop_assert!(verify(&files).is_err());
+        // Lines whose hashes are right, with numbers of somebody's choice.
+        let (mut chain, mut out) = (Chain { seq, ..Chain::default() }, Vec::new());
+        let begin = chain.begin(torn);
+        for _ in 0..3 {
+            chain.seal(SystemTime::UNIX_EPOCH, &begin, &mut out);
+        }
+        prop_assert!(verify(&[&out]).is_err());
+    }
+
     /// Whatever the disk takes at a time, and whenever it is full or the file renamed, the files are one log.
     #[test]
     fn a_full_disk_breaks_no_chain(

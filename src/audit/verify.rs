@@ -209,7 +209,7 @@ fn check(line: &Read, body: &[u8], before: &Chain) -> Result<(), Broken> {
     if line.is_begin() && line.prev.as_deref() == Some(NOTHING) && *before != Chain::default() {
         return Err(Broken::OtherLog);
     }
-    if found > before_seq + 1 {
+    if found > before_seq.saturating_add(1) {
         return Err(Broken::Missing { before: before_seq, found });
     }
     if found <= before_seq {

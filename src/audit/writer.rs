@@ -138,7 +138,7 @@ impl<S: Sink> Writer<S> {
     fn take(&mut self, received: &mut Vec<Message>, waiting: &mut Vec<oneshot::Sender<()>>) {
         for message in received.drain(..) {
             match message {
-                Message::Line(time, event) => self.batch.push((time, event)),
+                Message::Line(line) => self.batch.push(*line),
                 Message::Wake => {}
                 Message::Flush(done) => waiting.push(done),
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::config::{Target, Viewers};
 use crate::ids::Protocol;
+use crate::metrics::Phase;
 use crate::net::stream::TargetStream;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
@@ -88,16 +89,16 @@ pub(super) async fn enter(
     key: TokenKey,
 ) -> Result<Entered, Refusal> {
     let reserved = trail.reserve()?;
-    let held = Held::claim(&proxy.store, key).await?;
+    let held = trail.timed(Phase::Claim, Held::claim(&proxy.store, key)).await?;
     let opening = trail.claimed(reserved, &held.grant);
-    let (entered, viewers) = match reach(proxy, admission, &held.grant, key).await {
+    let (entered, viewers) = match reach(proxy, trail, admission, &held.grant, key).await {
         Ok(reached) => reached,
         Err(refusal) => {
             held.release().await;
             return Err(refusal);
         }
     };
-    held.confirm().await?;
+    trail.timed(Phase::Confirm, held.confirm()).await?;
     trail.opened(opening, &entered.seat.session);
     if viewers == Viewers::Steal {
         entered.seat.take_over();
@@ -108,6 +109,7 @@ pub(super) async fn enter(
 /// What lies between claim and confirm: limits, target check, dial, greeting.
 async fn reach(
     proxy: &Proxy,
+    trail: &Trail,
     admission: Admission,
     grant: &Arc<Grant>,
     key: TokenKey,
@@ -120,11 +122,12 @@ async fn reach(
     let Some(endpoint) = target.endpoint(grant.protocol) else {
         return Err(Refusal::Changed(grant.protocol));
     };
-    let dialled = connect(endpoint, &proxy.dial).await;
+    let dialled = trail.timed(Phase::Dial, connect(endpoint, &proxy.dial)).await;
     let mut stream = dialled.map_err(|error| Refusal::Unreached(error, grant.protocol))?;
     let (outcome, early) = match grant.protocol {
         Protocol::Vnc => {
-            let (outcome, early) = greet::target(&mut stream, &target.vnc_security).await?;
+            let greeting = greet::target(&mut stream, &target.vnc_security);
+            let (outcome, early) = trail.timed(Phase::Greet, greeting).await?;
             (Some(outcome), early)
         }
         Protocol::Serial | Protocol::Spice | Protocol::Mks => (None, Vec::new()),

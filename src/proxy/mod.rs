@@ -29,6 +29,7 @@ use crate::audit::Audit;
 use crate::config::{self, Config};
 use crate::ids::RequestId;
 use crate::limits::Cap;
+use crate::metrics::Metrics;
 use crate::net::stream::{TargetStream, ViewerStream};
 use crate::net::workers::Load;
 use crate::relay::{Channel, End, Pump, Stop, run};
@@ -42,7 +43,7 @@ use sessions::{Admission, Seat};
 use trail::Trail;
 use upgrade::Origin;
 
-pub use sessions::{Session, Sessions};
+pub use sessions::{Session, Sessions, Traffic};
 
 /// How long hyper may take to hand over the connection after the 101.
 const HAND_OVER: Duration = Duration::from_secs(10);
@@ -69,6 +70,7 @@ pub struct Proxy {
     unauthenticated: Cap,
     fingerprints: Fingerprinter,
     audit: Audit,
+    metrics: Metrics,
 }
 
 /// One viewer's try, from the request on.
@@ -115,13 +117,19 @@ impl Proxy {
             unauthenticated,
             fingerprints,
             audit: Audit::default(),
+            metrics: Metrics::default(),
         }
     }
 
-    /// The same with its decisions written down.
+    /// The same with its decisions written down and counted.
     #[must_use]
-    pub fn audited(self, audit: Audit) -> Self {
-        Self { audit, ..self }
+    pub fn observed(self, audit: Audit, metrics: Metrics) -> Self {
+        Self { audit, metrics, ..self }
+    }
+
+    /// Connections without a session.
+    pub fn unauthenticated(&self) -> usize {
+        self.unauthenticated.used()
     }
 
     /// Where a request comes from: the peer's address, or what a trusted peer says.
@@ -153,7 +161,7 @@ impl Proxy {
     ) -> Response<Full<Bytes>> {
         let id = RequestId::random();
         let source = self.source(connection.peer, request.headers());
-        let trail = Trail::new(&self.audit, id, source);
+        let trail = Trail::new(&self.audit, &self.metrics, id, source);
         let offer = match check_request(&request) {
             Ok(offer) => offer,
             Err(error) => {

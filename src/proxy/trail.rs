@@ -1,20 +1,24 @@
-//! What is written down of one viewer, from its request to its session's end.
+//! What is written down and counted of one viewer, from its request to its session's end.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::audit::{Audit, Event, Kind, Slot};
 use crate::ids::RequestId;
+use crate::metrics::{Metrics, Phase};
 use crate::relay::End;
 use crate::tokens::Grant;
 
 use super::refusal::Refusal;
 use super::sessions::Session;
 
-/// One viewer's lines in the audit log.
+/// One viewer's lines in the audit log, and its part in the metrics.
 #[derive(Clone, Debug)]
 pub(super) struct Trail {
     audit: Audit,
+    metrics: Metrics,
+    begun: Instant,
     request: RequestId,
     source: IpAddr,
     /// The token's fingerprint, once one was presented.
@@ -30,8 +34,17 @@ pub(super) struct Reserved {
 }
 
 impl Trail {
-    pub(super) fn new(audit: &Audit, request: RequestId, source: IpAddr) -> Self {
-        Self { audit: audit.clone(), request, source, token: None, grant: None }
+    pub(super) fn new(audit: &Audit, metrics: &Metrics, request: RequestId, source: IpAddr) -> Self {
+        let (audit, metrics, begun) = (audit.clone(), metrics.clone(), Instant::now());
+        Self { audit, metrics, begun, request, source, token: None, grant: None }
+    }
+
+    /// Does a part of the set-up, and counts how long it took.
+    pub(super) async fn timed<T>(&self, phase: Phase, work: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let done = work.await;
+        self.metrics.phase(phase, begun.elapsed());
+        done
     }
 
     /// A token came with the request; the fingerprint is made only if it is written anywhere.
@@ -57,16 +70,20 @@ impl Trail {
     /// The token is spent and the console open.
     pub(super) fn opened(&self, slot: Slot, session: &Session) {
         slot.record(|| Event { session: Some(session.id), ..self.event(Kind::Open) });
+        self.metrics.opened(session.grant.protocol);
+        self.metrics.phase(Phase::Total, self.begun.elapsed());
     }
 
     /// The viewer was turned away, by a word for why and the status that tools get.
     pub(super) fn refused(&self, cause: &'static str, status: http::StatusCode) {
+        self.metrics.refused("proxy", cause);
         let (cause, status) = (Some(cause), Some(status.as_u16()));
         self.audit.record(|| Event { cause, status, ..self.event(Kind::Refuse) });
     }
 
     /// The session is over.
     pub(super) fn closed(&self, session: &Session, seconds: u64, (down, up): (u64, u64), end: &End) {
+        self.metrics.closed(session.grant.protocol, end.name());
         self.audit.record(|| Event {
             session: Some(session.id),
             cause: Some(end.name()),

@@ -15,13 +15,14 @@ use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
 use crate::config::{Config, Proxy as ProxySettings, watch};
 use crate::limits::Cap;
+use crate::metrics::Metrics;
 use crate::net::listen::{Acceptor, ListenError, bind};
 use crate::net::tls::{TlsAcceptor, TlsError};
 use crate::net::workers::{Handler, Workers};
 use crate::proxy::Proxy;
 use crate::relay::End;
 use crate::targets::{DialPolicy, Registry, RegistryError};
-use crate::tokens::{Fingerprinter, Live, MemoryStore, Revoker, Store, TokenError};
+use crate::tokens::{Fingerprinter, Live, MemoryStore, Metered, Revoker, Store, TokenError};
 use crate::web::{InvalidFrameAncestor, Web};
 
 mod connection;
@@ -111,7 +112,9 @@ impl Server {
         let inventory = Arc::clone(registry.inventory());
         let authenticator = Authenticator::new(&config, &clock)?;
         let store = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
-        let dynamic: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+        let metrics = Metrics::default();
+        let timed = Metered::new(Arc::clone(&store) as Arc<dyn Store>, metrics.clone());
+        let dynamic: Arc<dyn Store> = Arc::new(timed);
         let unauthenticated = Cap::new(config.limits.unauthenticated);
         let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
         let proxy = Proxy::new(
@@ -122,11 +125,11 @@ impl Server {
             unauthenticated.clone(),
             fingerprints.clone(),
         );
-        let proxy = Arc::new(proxy.audited(audit.clone()));
+        let proxy = Arc::new(proxy.observed(audit.clone(), metrics.clone()));
         let live = Arc::clone(proxy.sessions()) as Arc<dyn Live>;
         let revoker = Revoker::new(Arc::clone(&dynamic), Arc::clone(&live));
         let admin = Admin::new(&config.admin, Arc::clone(&proxy), Arc::clone(&registry), revoker);
-        let admin = admin.audited(audit.clone());
+        let admin = admin.observed(audit.clone(), metrics.clone());
         let https = config.proxy.public_url.starts_with("https:");
         let inventory = Arc::clone(&inventory);
         let api = Api::new(&config, inventory, dynamic, fingerprints, authenticator, clock, live);
@@ -134,7 +137,7 @@ impl Server {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
             tls,
             web: Web::new(&config.proxy.frame_ancestors, https)?,
-            api: Arc::new(api.audited(audit.clone())),
+            api: Arc::new(api.observed(audit.clone(), metrics)),
             proxy,
             admin,
             unauthenticated,

@@ -25,6 +25,7 @@ mod listeners;
 mod logs;
 mod mass;
 mod memory;
+mod metrics;
 mod native;
 mod openapi;
 mod openstack;
