@@ -1,7 +1,8 @@
 //! The audit log: every decision one line of JSON in a file that is only appended to, chained by hashes.
 //!
-//! Threads that decide hand an [`Event`] to one writer through a bounded queue; it writes what has gathered in one
-//! go. Order is the queue's, `time` the decision's. `chain.rs` says what a line is, `verify.rs` checks a file.
+//! Threads that decide hand an [`Event`] to one writer through a bounded queue; it writes what has gathered
+//! in one go. Order is the queue's, `time` the decision's. `chain.rs` says what a line is, `verify.rs` checks
+//! a file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,17 +26,18 @@ pub use event::{Event, Kind, Name};
 pub use verify::{Broken, Verified, Verifier, VerifyError};
 pub use writer::AuditError;
 
-/// Lines that may wait for the writer: a second's worth at the highest rate that was seen, and a few megabytes.
+/// Lines that may wait for the writer, some ten megabytes: one that is so far behind has no disk to write to.
 const QUEUE: usize = 16_384;
 
-/// Room that refusals leave to other lines: anybody can be refused, and must not crowd out what is decided for
-/// those who are not.
+/// Room that refusals leave to other lines: anybody can be refused, and must not crowd out what is decided
+/// for those who are not.
 const HEADROOM: usize = QUEUE / 4;
 
 /// How long the last lines may take when the process ends.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
-/// The audit log, as those see it who decide. Clones are one log; the default is none, which takes everything.
+/// The audit log, as those see it who decide. Clones are one log; the default is none, which takes
+/// everything.
 #[derive(Clone, Debug, Default)]
 pub struct Audit(Option<Arc<Log>>);
 
@@ -107,7 +109,8 @@ impl Audit {
         self.0.is_some()
     }
 
-    /// Writes the event down; it is made only if there is a log. Does not wait, neither for room nor for the disk.
+    /// Writes the event down; it is made only if there is a log. Does not wait, neither for room nor for the
+    /// disk.
     pub fn record(&self, event: impl FnOnce() -> Event) {
         let Some(log) = &self.0 else { return };
         let event = event();
@@ -142,7 +145,8 @@ impl Audit {
     pub fn reopen(&self) {
         let Some(log) = &self.0 else { return };
         log.shared.reopen.store(true, Ordering::Release);
-        // A full queue means the writer has work; an idle one needs a push, one that waits for the disk as well.
+        // A full queue means the writer has work; an idle one needs a push, one that waits for the disk as
+        // well.
         let _ = log.sender.try_send(Message::Wake);
         log.writer.unpark();
     }

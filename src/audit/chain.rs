@@ -5,8 +5,8 @@
 //! hash = SHA-256(the 64 hex digits of the line before, then this line up to and without `,"hash":`)
 //! ```
 //!
-//! Numbers count up by one over all files. The first line of a file is a `begin`, whose `prev` is the hash of the
-//! last line of the file before (zeros: there was none).
+//! Numbers count up by one over all files. The first line of a file is a `begin`, whose `prev` is the hash of
+//! the last line of the file before (zeros: there was none).
 
 use std::io::Write as _;
 use std::time::SystemTime;

@@ -27,7 +27,8 @@ impl From<&str> for Name {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A file begins, or the process goes on with one; `prev` is the hash of the line before, wherever that is.
+    /// A file begins, or the process goes on with one; `prev` is the hash of the line before, wherever that
+    /// is.
     Begin,
     /// The process ends in order.
     Stop,

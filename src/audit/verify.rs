@@ -1,7 +1,7 @@
 //! Checks files of an audit log, oldest first: every line as it was written, none missing, none added.
 //!
-//! What a chain cannot show is that its end was cut off, or that all from some line on was made anew: for that,
-//! keep the last number and hash, which a check prints, in another place.
+//! What a chain cannot show is that its end was cut off, or that all from some line on was made anew: for
+//! that, keep the last number and hash, which a check prints, in another place.
 
 use std::io::{self, BufRead, Read as _};
 

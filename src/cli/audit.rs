@@ -23,8 +23,8 @@ pub(super) struct Audit {
 enum Command {
     /// Check that no line was altered, left out, moved or added, and name the first that was.
     ///
-    /// Exit code 0 when all is as it was written, 1 when not. That the end was cut off cannot be seen: keep the
-    /// number and the hash that this prints in another place.
+    /// Exit code 0 when all is as it was written, 1 when not. That the end was cut off cannot be seen: keep
+    /// the number and the hash that this prints in another place.
     Verify(Verify),
 }
 

@@ -11,11 +11,13 @@ pub struct Audit {
     pub file: PathBuf,
     /// What to do while they cannot be.
     pub on_failure: OnAuditFailure,
-    /// Whether every batch of lines is on the disk before the next is written, not in the system's memory alone.
+    /// Whether every batch of lines is on the disk before the next is written, not in the system's memory
+    /// alone.
     pub sync: bool,
 }
 
-/// What happens while the audit log cannot be written: the disk is full, or slower than the decisions are made.
+/// What happens while the audit log cannot be written: the disk is full, or slower than the decisions are
+/// made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnAuditFailure {
     /// No URL is issued and no console opened; live sessions go on.

@@ -1,4 +1,5 @@
-//! The audit log: every decision has its line, no line an altered byte, and a full disk does what was configured.
+//! The audit log: every decision has its line, no line an altered byte, and a full disk does what was
+//! configured.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;

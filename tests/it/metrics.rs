@@ -1,4 +1,5 @@
-//! The metrics: the exposition is well-formed, its sums are those of the traffic that was driven, and it names nobody.
+//! The metrics: the exposition is well-formed, its sums are those of the traffic that was driven, and it
+//! names nobody.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
