@@ -162,9 +162,11 @@ impl Admin {
                 Method::GET | Method::HEAD => Ok(sessions::list(self.proxy.sessions())),
                 _ => Err(Refusal::method("GET, HEAD")),
             },
-            (Some(("sessions", session)), _) => match method {
-                Method::DELETE => sessions::end(self, session, asked),
-                _ => Err(Refusal::method("DELETE")),
+            (Some(("sessions", below)), _) => match (below.strip_suffix("/break"), method) {
+                (Some(session), Method::POST) => sessions::send_break(self, session, asked),
+                (Some(_), _) => Err(Refusal::method("POST")),
+                (None, Method::DELETE) => sessions::end(self, below, asked),
+                (None, _) => Err(Refusal::method("DELETE")),
             },
             _ => Err(Refusal::no_route()),
         }

@@ -57,6 +57,11 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN.0012", "The change was not made; see the log.")
     }
 
+    pub(super) fn no_break() -> Self {
+        let message = "This console has no break; telnet: and tty: lines have one.";
+        Self::new(StatusCode::CONFLICT, "ADMIN.0014", message)
+    }
+
     pub(super) fn respond(self, id: RequestId) -> Reply {
         let mut error = json!({"code": self.code, "message": self.message, "request_id": id.to_string()});
         if !self.problems.is_empty() {

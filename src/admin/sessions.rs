@@ -50,3 +50,17 @@ pub(super) fn end(admin: &Admin, id: &str, asked: Asked) -> Result<Reply, Refusa
     tracing::info!(%request, listener = "admin", %session, "session ended by an operator");
     Ok(done())
 }
+
+/// `POST /v1/sessions/{id}/break`: a break on the session's serial line, as SysRq and boot loaders want it.
+pub(super) fn send_break(admin: &Admin, id: &str, asked: Asked) -> Result<Reply, Refusal> {
+    let sessions = admin.proxy.sessions();
+    let session = id.parse::<Uuid>().ok().and_then(|id| sessions.find(id)).ok_or_else(Refusal::no_session)?;
+    if !session.send_break() {
+        return Err(Refusal::no_break());
+    }
+    let (session_id, cause) = (Some(session.id), Some("break-sent"));
+    admin.audit.record(|| Event { session: session_id, cause, ..asked.event(Kind::Admin) });
+    let request = asked.request;
+    tracing::info!(%request, listener = "admin", session = %session.id, "break sent by an operator");
+    Ok(done())
+}

@@ -18,8 +18,8 @@ use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{
-    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, Tokens, Urls, Viewers,
-    VncSecurity,
+    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, TokenStore, Tokens,
+    Urls, Viewers, VncSecurity,
 };
 use crate::metrics::Metrics;
 use crate::targets::Inventory;
@@ -45,6 +45,7 @@ pub(super) fn settings() -> Settings {
         lifetimes: BTreeMap::new(),
         outstanding: 0,
         tokens: Tokens {
+            store: TokenStore::Memory,
             ttl: Duration::from_secs(600),
             max_ttl: Duration::from_secs(3600),
             format: TokenFormat::Uuid,
@@ -85,6 +86,7 @@ pub(super) fn target(id: &str, project: &str) -> Target {
         mks: None,
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Deny,
+        serial_reconnect: None,
         vnc_security: vec![VncSecurity::None],
     }
 }

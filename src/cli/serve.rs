@@ -8,8 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::server::{Command, Server};
+use crate::server::{Command, Role, Server};
 use crate::web;
 
 use super::{ConfigFile, print};
@@ -19,6 +20,29 @@ use super::{ConfigFile, print};
 pub(super) struct Serve {
     #[command(flatten)]
     file: ConfigFile,
+    /// What this process serves. Issuers and proxies of their own need a token store that they share.
+    #[arg(long, value_enum, default_value_t = RoleName::All)]
+    role: RoleName,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum RoleName {
+    /// The APIs that hand out console URLs.
+    Issuer,
+    /// Pages and WebSockets.
+    Proxy,
+    /// Both.
+    All,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Issuer => Self::Issuer,
+            RoleName::Proxy => Self::Proxy,
+            RoleName::All => Self::All,
+        }
+    }
 }
 
 pub(super) async fn run(arguments: Serve) -> anyhow::Result<ExitCode> {
@@ -26,7 +50,7 @@ pub(super) async fn run(arguments: Serve) -> anyhow::Result<ExitCode> {
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    let server = Server::new(config)?;
+    let server = Server::with_clock(config, arguments.role.into(), Clock::system())?;
     introduce(&server);
     steer(server).await?;
     Ok(ExitCode::SUCCESS)

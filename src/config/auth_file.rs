@@ -196,7 +196,7 @@ fn is_loopback(url: &str) -> bool {
     ["127.", "localhost", "[::1]"].iter().any(|start| place.starts_with(start))
 }
 
-fn check_certificates(section: &Section<'_>, path: &Path) {
+pub(super) fn check_certificates(section: &Section<'_>, path: &Path) {
     let certificates = std::fs::read(path)
         .map(|pem| CertificateDer::pem_slice_iter(&pem).map(|one| one.is_ok()).reduce(|all, one| all && one));
     match certificates {

@@ -12,7 +12,7 @@ use super::section::{Fault, Section};
 use super::target_file::Targets;
 use super::{
     Admin, Config, ConfigError, GeneratedCredentials, Limits, Listen, Problem, Proxy, Tls, TokenFormat,
-    Tokens, audit, auth_file, certificate, dialects, document, target_file, units,
+    Tokens, audit, auth_file, certificate, dialects, document, target_file, token_store, units,
 };
 
 /// Largest count any limit takes; beyond it, it is a slip.
@@ -34,7 +34,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
     section.finish();
 
     let mut generated = GeneratedCredentials::default();
-    let admin = admin(root.section("admin"), &listen, &mut generated);
+    let mut admin = admin(root.section("admin"), &listen, &mut generated);
     let tokens = tokens(root.section("tokens"));
     let (dialects, lifetimes) = dialects::api(root.section("api"), &tokens);
     let proxy = proxy(root.section("proxy"), &listen, encrypted);
@@ -48,6 +48,10 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
     let targets = targets.list;
     let project = targets.first().map_or("local", |target| target.project.as_str());
     let auth = auth_file::auth(root.section("auth"), &listen, project, &mut generated);
+    // Where callers are configured, nobody looks for a credential among the first lines: the admin API is closed.
+    if generated.token.is_none() && generated.admin_token.take().is_some() {
+        admin.token = None;
+    }
 
     Config {
         listen,
@@ -202,12 +206,9 @@ pub(super) fn default_public_url(address: SocketAddr, tls: bool) -> String {
 }
 
 fn tokens(section: Section<'_>) -> Tokens {
-    section.text("store", |text| match text {
-        "memory" => Ok(()),
-        redis if redis.starts_with("redis") => Err(Fault::Later("a Redis store".to_owned())),
-        _ => Err(Fault::expected("\"memory\"")),
-    });
+    let store = token_store::read(&section);
     let tokens = Tokens {
+        store,
         ttl: section.text("ttl", units::duration).unwrap_or(Duration::from_secs(600)),
         max_ttl: section.text("max_ttl", units::duration).unwrap_or(Duration::from_secs(3600)),
         format: section.text("format", token_format).unwrap_or(TokenFormat::Uuid),

@@ -17,9 +17,12 @@ mod error;
 mod file;
 mod secret;
 mod section;
+mod serial_file;
+mod serial_line;
 mod target;
 mod target_file;
 mod target_json;
+mod token_store;
 mod units;
 pub mod watch;
 
@@ -31,8 +34,10 @@ pub use auth::{AccessKey, Auth, BasicUser, FixedToken, Keystone, Permission, Rol
 pub use certificate::{DEVELOPMENT_ORGANIZATION, is_development};
 pub use error::{ConfigError, Problem};
 pub use secret::{PrivateFileError, read_private};
+pub use serial_line::{Flow, LineSettings, Parity, Program, ServerCheck};
 pub use target::{Admin, Endpoint, Host, Kind, Os, State, Target, Viewers, VncSecurity};
 pub use target_json::{target_from_json, target_to_json};
+pub use token_store::{Reach, Redis, RedisNode, TokenStore};
 
 /// A string that is never shown: `Debug` is redacted, memory is cleared on drop.
 pub type Secret = secrecy::SecretString;
@@ -261,8 +266,10 @@ pub enum TokenFormat {
 }
 
 /// Token lifetimes and store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Tokens {
+    /// Where tokens are kept.
+    pub store: TokenStore,
     /// Default lifetime of an unspent token.
     pub ttl: Duration,
     /// The longest lifetime a request may ask for.

@@ -72,6 +72,10 @@ pub(super) const TOKEN: Names = Names { plain: "token", file: "token_file", env:
 /// `password`, `password_file`, `password_env`.
 pub(super) const PASSWORD: Names = Names { plain: "password", file: "password_file", env: "password_env" };
 
+/// `sentinel_password`, `sentinel_password_file`, `sentinel_password_env`.
+pub(super) const SENTINEL_PASSWORD: Names =
+    Names { plain: "sentinel_password", file: "sentinel_password_file", env: "sentinel_password_env" };
+
 /// `secret_key`, `secret_key_file`, `secret_key_env`.
 pub(super) const SECRET_KEY: Names =
     Names { plain: "secret_key", file: "secret_key_file", env: "secret_key_env" };
@@ -171,6 +175,14 @@ pub(super) fn generate(section: &Section<'_>) -> Option<Secret> {
     random()
         .map_err(|error| section.problem("token", format!("the system gives no random bytes: {error}")))
         .ok()
+}
+
+/// Like [`secret`], where absence is as good.
+pub(super) fn optional(section: &Section<'_>, names: &Names) -> Option<Secret> {
+    match secret(section, names) {
+        Written::Given(secret) => Some(secret),
+        Written::Absent | Written::Faulty => None,
+    }
 }
 
 /// Like [`secret`]; absence is a mistake.

@@ -146,6 +146,11 @@ impl<'d> Section<'d> {
         self.table.is_some()
     }
 
+    /// Whether `key` was written, well or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.get(key).is_some())
+    }
+
     /// Whether nothing wrong was noted here; checks that compare settings wait for this.
     pub(super) fn clean(&self) -> bool {
         self.faults.get() == 0

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::ids::{ProjectId, Protocol, TargetId};
 
 use super::Secret;
+use super::serial_line::{LineSettings, Program, ServerCheck};
 
 /// A server with one or more console endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Target {
     pub vnc_viewers: Viewers,
     /// What a second serial viewer does.
     pub serial_viewers: Viewers,
+    /// How long a lost serial line is dialled again before its session ends; `None`: the session ends at once.
+    pub serial_reconnect: Option<Duration>,
     /// Security types we may use towards the VNC target, in order of preference.
     pub vnc_security: Vec<VncSecurity>,
 }
@@ -61,6 +65,11 @@ impl Target {
             State::Stopped => self.kind == Kind::Baremetal,
             State::Building | State::Deleting | State::Migrating => false,
         }
+    }
+
+    /// How long a lost connection of `protocol` is dialled again.
+    pub fn reconnect(&self, protocol: Protocol) -> Option<Duration> {
+        self.serial_reconnect.filter(|_| protocol == Protocol::Serial)
     }
 
     /// What a second viewer of `protocol` does.
@@ -125,13 +134,21 @@ pub enum VncSecurity {
     PassThrough,
 }
 
-/// Where a console listens.
+/// Where a console is. All but the first two are for serial consoles only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A TCP port: `tcp://host:port`.
     Tcp(Host, u16),
     /// A Unix socket: `unix:/path`.
     Unix(PathBuf),
+    /// TLS over TCP: `tls://host:port`.
+    Tls(Host, u16, ServerCheck),
+    /// Telnet over TCP, with RFC 2217 where the server has it: `telnet://host:port`.
+    Telnet(Host, u16, LineSettings),
+    /// A serial port of this machine: `tty:/dev/ttyS0`.
+    Tty(PathBuf, LineSettings),
+    /// A program on a pty of its own: `command:/path/of/program`.
+    Command(Program),
 }
 
 /// A host name or a literal address.
@@ -143,13 +160,29 @@ pub enum Host {
     Ip(IpAddr),
 }
 
-impl std::fmt::Display for Endpoint {
+impl std::fmt::Display for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Tcp(Host::Name(name), port) => write!(f, "tcp://{name}:{port}"),
-            Self::Tcp(Host::Ip(IpAddr::V6(ip)), port) => write!(f, "tcp://[{ip}]:{port}"),
-            Self::Tcp(Host::Ip(ip), port) => write!(f, "tcp://{ip}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Name(name) => f.write_str(name),
+            Self::Ip(ip) => ip.fmt(f),
+        }
+    }
+}
+
+/// As it is written in the inventory, without the settings that stand beside it.
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (scheme, host, port) = match self {
+            Self::Tcp(host, port) => ("tcp", host, port),
+            Self::Tls(host, port, _) => ("tls", host, port),
+            Self::Telnet(host, port, _) => ("telnet", host, port),
+            Self::Unix(path) => return write!(f, "unix:{}", path.display()),
+            Self::Tty(path, _) => return write!(f, "tty:{}", path.display()),
+            Self::Command(program) => return write!(f, "command:{}", program.path.display()),
+        };
+        match host {
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "{scheme}://[{ip}]:{port}"),
+            host => write!(f, "{scheme}://{host}:{port}"),
         }
     }
 }

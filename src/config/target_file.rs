@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::section::{Fault, Section, quote};
-use super::target::{Kind, Os, State, Target, Viewers, VncSecurity};
+use super::serial_file;
+use super::target::{Endpoint, Kind, Os, State, Target, Viewers, VncSecurity};
 use super::units;
 
 /// The targets read so far and where each was written.
@@ -51,7 +52,7 @@ fn target(section: &Section<'_>) -> Option<Target> {
     let zone = section.text("zone", units::word).unwrap_or_else(|| "nova".to_owned());
     let region = section.text("region", units::word).unwrap_or_else(|| "RegionOne".to_owned());
     let vnc = section.text("vnc", units::endpoint);
-    let serial = section.text("serial", units::endpoint);
+    let (serial, serial_reconnect) = serial_file::read(section);
     let spice = section.text("spice", units::endpoint);
     let mks = section.text("mks", units::endpoint);
     let consoles = [("vnc", &vnc), ("serial", &serial), ("spice", &spice), ("mks", &mks)];
@@ -63,6 +64,10 @@ fn target(section: &Section<'_>) -> Option<Target> {
     }
     let vnc_viewers = section.text("vnc_viewers", viewers).unwrap_or(Viewers::Share);
     let serial_viewers = section.text("serial_viewers", serial_viewers).unwrap_or(Viewers::Deny);
+    if matches!(serial, Some(Endpoint::Tty(..))) && serial_viewers != Viewers::Deny {
+        // The second is dialled before the first is ended, so that a dead line takes nobody's console away.
+        section.problem("serial_viewers", "a tty: is open once, so it takes \"deny\" only");
+    }
     let vnc_security = vnc_security(section.section("vnc_security"));
     let id = id?;
     Some(Target {
@@ -80,6 +85,7 @@ fn target(section: &Section<'_>) -> Option<Target> {
         mks,
         vnc_viewers,
         serial_viewers,
+        serial_reconnect,
         vnc_security,
     })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{ConfigError, Endpoint, Kind, Os, Problem, State, Target, Viewers, VncSecurity};
-use super::{document, target_file};
+use super::{document, serial_file, target_file};
 
 /// Reads a target from a JSON object with the keys of a `[[target]]` table.
 ///
@@ -17,7 +17,7 @@ pub fn target_from_json(value: &Value) -> Result<Target, Vec<Problem>> {
     if !value.is_object() {
         return Err(problem("expected a JSON object with the keys of a [[target]] table".to_owned()));
     }
-    // TOML has no null, and numbers end at 63 bits.
+    // TOML has no null.
     let text = toml::to_string(&json!({"target": [value]}))
         .map_err(|error| problem(format!("holds a value that no setting takes (null, perhaps): {error}")))?;
     let read = |text: &str| {
@@ -26,7 +26,14 @@ pub fn target_from_json(value: &Value) -> Result<Target, Vec<Problem>> {
         Ok(targets.list)
     };
     match read(&text) {
-        Ok(mut list) => list.pop().ok_or_else(|| problem("is no target".to_owned())),
+        Ok(mut list) => match list.pop() {
+            // Whoever may register targets could run anything as our user.
+            Some(Target { serial: Some(Endpoint::Command(_)), .. }) => {
+                let message = "runs a program: only the configuration's own files may have one".to_owned();
+                Err(vec![Problem { file: "target".into(), line: None, key: "serial".to_owned(), message }])
+            }
+            target => target.ok_or_else(|| problem("is no target".to_owned())),
+        },
         Err(ConfigError::Invalid(problems)) => Err(problems.into_iter().map(by_key).collect()),
         Err(ConfigError::Unreadable { source, .. }) => Err(problem(source.to_string())),
     }
@@ -56,6 +63,7 @@ pub fn target_to_json(target: &Target) -> Value {
         mks,
         vnc_viewers,
         serial_viewers,
+        serial_reconnect,
         vnc_security,
     } = target;
     let mut value = json!({
@@ -81,6 +89,9 @@ pub fn target_to_json(target: &Target) -> Value {
         if let Some(endpoint) = endpoint {
             value[key] = Endpoint::to_string(endpoint).into();
         }
+    }
+    if let Some(line) = serial_file::to_json(serial.as_ref(), *serial_reconnect) {
+        value["serial_line"] = line;
     }
     value
 }
@@ -118,6 +129,29 @@ mod tests {
     }
 
     #[test]
+    fn serial_lines_are_read_back() {
+        let pin = "0123456789abcdef".repeat(4);
+        for (serial, line) in [
+            ("tls://h.example:1", json!({"ca": "/ca.pem", "server_name": "bmc1"})),
+            ("tls://[::1]:1", json!({"server_name": "::1", "reconnect": "5m"})),
+            ("tls://10.0.0.1:1", json!({"pin": pin})),
+            ("telnet://h:23", json!({"baud": 9600, "parity": "even", "flow": "xon-xoff", "dtr": false})),
+            ("tty:/dev/ttyS1", json!({"data_bits": 7, "parity": "odd", "stop_bits": 2, "rts": true})),
+            ("tty:/dev/ttyS1", json!({"parity": "none", "flow": "rts-cts"})),
+            ("tcp://h:1", json!({"reconnect": "30s"})),
+        ] {
+            let full = json!({"id": "a", "project": "p", "serial": serial, "serial_line": line});
+            let written = target_to_json(&target_from_json(&full).unwrap());
+            assert_eq!(
+                (&written["serial"], &written["serial_line"]),
+                (&full["serial"], &full["serial_line"])
+            );
+        }
+        let bare = json!({"id": "a", "project": "p", "serial": "telnet://h:23"});
+        assert_eq!(target_to_json(&target_from_json(&bare).unwrap()).get("serial_line"), None);
+    }
+
+    #[test]
     fn mistakes_are_told_by_key() {
         let check = |value: Value, key: &str, part: &str| {
             let problems = target_from_json(&value).unwrap_err();
@@ -129,11 +163,16 @@ mod tests {
         check(json!({"id": "a", "project": "p", "vcn": "x"}), "vcn", "did you mean vnc?");
         check(json!({"id": "a", "project": "p", "vnc": 3}), "vnc", "expected \"tcp://host:port\"");
         check(json!({"id": "a", "project": "p", "vnc": null}), "", "null");
-        check(json!({"id": "a", "project": "p", "x": u64::MAX}), "", "no setting takes");
+        check(json!({"id": "a", "project": "p", "x": u64::MAX}), "x", "unknown setting");
         check(
             json!({"id": "a", "project": "p", "vnc_security": {"types": ["x"]}}),
             "vnc_security.types",
             "none",
+        );
+        check(
+            json!({"id": "a", "project": "p", "serial": "command:/bin/sh"}),
+            "serial",
+            "only the configuration's own files",
         );
         check(json!([]), "", "expected a JSON object");
     }

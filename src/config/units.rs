@@ -94,14 +94,25 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, Fault> {
     let form = || Fault::expected(FORM);
     let (scheme, rest) = text.split_once(':').ok_or_else(form)?;
     match scheme {
-        "tcp" => {
-            let (host, port) = authority(rest.strip_prefix("//").ok_or_else(form)?).ok_or_else(form)?;
-            Ok(Endpoint::Tcp(host, port.ok_or_else(form)?))
-        }
+        "tcp" => dialled(rest).map(|(host, port)| Endpoint::Tcp(host, port)).ok_or_else(form),
         "unix" => unix_path(rest).map(Endpoint::Unix),
-        "tls" | "telnet" | "tty" | "command" => Err(Fault::Later(format!("the endpoint scheme {scheme}:"))),
+        "tls" | "telnet" | "tty" | "command" => {
+            Err(Fault::said("is of a kind that only serial consoles have"))
+        }
         _ => Err(form()),
     }
+}
+
+/// `//host:port`, as it stands behind the scheme.
+pub(super) fn dialled(text: &str) -> Option<(Host, u16)> {
+    let (host, port) = authority(text.strip_prefix("//")?)?;
+    Some((host, port?))
+}
+
+/// A host name or a literal address.
+pub(super) fn host_name(text: &str) -> Result<Host, Fault> {
+    let parsed = text.parse().map(Host::Ip).ok().or_else(|| host(text));
+    parsed.ok_or_else(|| Fault::expected("a host name or an address, such as \"ts1.example.org\""))
 }
 
 fn unix_path(text: &str) -> Result<PathBuf, Fault> {
@@ -117,7 +128,7 @@ fn unix_path(text: &str) -> Result<PathBuf, Fault> {
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`; `None` is malformed.
-fn authority(text: &str) -> Option<(Host, Option<u16>)> {
+pub(super) fn authority(text: &str) -> Option<(Host, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(bracketed) => {
             let (address, rest) = bracketed.split_once(']')?;
@@ -294,7 +305,7 @@ mod tests {
             &["tcp://u@h:1", "tcp://-a:1", "tcp://a..b:1", "unix:run", "unix://run/x", "http://h:1"],
         );
         bad(endpoint, &[&format!("unix:/{}", "x".repeat(107))]);
-        assert!(matches!(endpoint("telnet://h:23"), Err(Fault::Later(_))));
+        assert!(matches!(endpoint("telnet://h:23"), Err(Fault::Said(_))));
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! Sockets: listeners, TLS, workers, streams. No protocol above TLS.
+//! Sockets: listeners, TLS on both sides, workers, streams. No protocol above TLS.
 
 pub mod listen;
+pub mod pooled;
+pub mod secure;
 pub mod stream;
 pub mod tls;
 pub mod workers;

@@ -1,12 +1,16 @@
 //! The two ends of a session as enums: one concrete type in the hot path, no boxed trait object.
 
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::{fmt, io};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
+
+use super::pooled::Pooled;
+use super::secure::SecureStream;
 
 /// A viewer's connection.
 #[derive(Debug)]
@@ -14,7 +18,7 @@ pub enum ViewerStream {
     /// Plain TCP.
     Tcp(TcpStream),
     /// TLS over TCP; boxed, its state is over a kilobyte and most of it is cold.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Pooled<TcpStream>>>),
 }
 
 /// A target's connection.
@@ -24,6 +28,45 @@ pub enum TargetStream {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
+    /// TLS over TCP.
+    Secure(Box<SecureStream>),
+    /// A serial line that something is done to on the way: Telnet, a port, a program, dialling again. Serial lines
+    /// are slow; a call through a pointer is nothing to them.
+    Line(Box<dyn Line>),
+}
+
+/// A serial line of a kind of its own.
+pub trait Line: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin {
+    /// Asks it for a break, if there is such a thing on it.
+    fn breaker(&self) -> Option<Breaker>;
+}
+
+impl TargetStream {
+    /// Asks the line for a break, if there is such a thing on it.
+    pub fn breaker(&self) -> Option<Breaker> {
+        match self {
+            Self::Line(line) => line.breaker(),
+            Self::Tcp(_) | Self::Unix(_) | Self::Secure(_) => None,
+        }
+    }
+}
+
+/// Asks a line for breaks. Clones ask the same line.
+#[derive(Clone, Debug)]
+pub struct Breaker(mpsc::Sender<()>);
+
+impl Breaker {
+    /// A breaker and the line's end of it.
+    pub fn pair() -> (Self, mpsc::Receiver<()>) {
+        // One that waits is enough: breaks do not add up.
+        let (sender, asked) = mpsc::channel(1);
+        (Self(sender), asked)
+    }
+
+    /// Asks for one break; `false` if the line is gone. Asked again before the last has begun, it is the same one.
+    pub fn send(&self) -> bool {
+        !matches!(self.0.try_send(()), Err(mpsc::error::TrySendError::Closed(())))
+    }
 }
 
 macro_rules! forward {
@@ -67,4 +110,4 @@ macro_rules! forward {
 }
 
 forward!(ViewerStream: Tcp, Tls);
-forward!(TargetStream: Tcp, Unix);
+forward!(TargetStream: Tcp, Unix, Secure, Line);

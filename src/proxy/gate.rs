@@ -12,12 +12,13 @@ use crate::metrics::Phase;
 use crate::net::stream::TargetStream;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
-use crate::targets::connect;
+use crate::targets::{connect, reconnecting};
 use crate::tokens::{Claim, Confirm, Grant, Nonce, Options, Store, TokenKey};
 
+use super::channels::{Viewer, end_when_idle};
 use super::refusal::Refusal;
 use super::sessions::{Admission, Seat};
-use super::trail::Trail;
+use super::trail::{Reserved, Trail};
 use super::{Proxy, greet};
 
 /// A console that waits for its viewer, its token spent.
@@ -87,9 +88,16 @@ pub(super) async fn enter(
     trail: &mut Trail,
     admission: Admission,
     key: TokenKey,
+    origin: Option<Box<str>>,
 ) -> Result<Entered, Refusal> {
+    let viewer = Viewer { source: admission.source, origin };
     let reserved = trail.reserve()?;
-    let held = trail.timed(Phase::Claim, Held::claim(&proxy.store, key)).await?;
+    let held = match trail.timed(Phase::Claim, Held::claim(&proxy.store, key)).await {
+        Err(Refusal::Spent(Protocol::Spice)) => {
+            return further(proxy, (trail, reserved), admission, key, &viewer).await;
+        }
+        held => held?,
+    };
     let opening = trail.claimed(reserved, &held.grant);
     let (entered, viewers) = match reach(proxy, trail, admission, &held.grant, key).await {
         Ok(reached) => reached,
@@ -103,7 +111,35 @@ pub(super) async fn enter(
     if viewers == Viewers::Steal {
         entered.seat.take_over();
     }
+    if entered.seat.session.grant.protocol == Protocol::Spice {
+        entered.seat.lead(viewer);
+        if let Some(idle) = proxy.settings.idle_timeout {
+            let main = Arc::clone(&entered.seat.session);
+            tokio::spawn(end_when_idle(Arc::clone(&proxy.sessions), main, idle));
+        }
+    }
     Ok(entered)
+}
+
+/// A further channel of a SPICE viewer: the token is spent, by the main channel, which must be alive.
+async fn further(
+    proxy: &Proxy,
+    (trail, reserved): (&mut Trail, Reserved),
+    admission: Admission,
+    key: TokenKey,
+    viewer: &Viewer,
+) -> Result<Entered, Refusal> {
+    let joined = proxy.sessions.join(admission, &key, viewer);
+    let joined = joined.map_err(|full| Refusal::Full(full, Some(Protocol::Spice)))?;
+    let (seat, stop) = joined.ok_or(Refusal::Spent(Protocol::Spice))?;
+    let grant = &seat.session.grant;
+    let opening = trail.joined(reserved, grant);
+    let target = current_target(proxy, grant)?;
+    let stream = dial(proxy, trail, &target, grant.protocol).await?;
+    trail.opened(opening, &seat.session);
+    // Idle and longest time are the viewer's, and told by the main channel.
+    let plan = Plan { longest: None, ..basic_plan(proxy, grant) };
+    Ok(Entered { seat, stop, target: stream, outcome: None, early: Vec::new(), plan })
 }
 
 /// What lies between claim and confirm: limits, target check, dial, greeting.
@@ -119,11 +155,11 @@ async fn reach(
     let viewers = target.viewers(grant.protocol);
     let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
     let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
-    let Some(endpoint) = target.endpoint(grant.protocol) else {
-        return Err(Refusal::Changed(grant.protocol));
-    };
-    let dialled = trail.timed(Phase::Dial, connect(endpoint, &proxy.dial)).await;
-    let mut stream = dialled.map_err(|error| Refusal::Unreached(error, grant.protocol))?;
+    let mut stream = dial(proxy, trail, &target, grant.protocol).await?;
+    if let Some(breaker) = stream.breaker() {
+        // Set nowhere else: the session is new.
+        let _ = seat.session.breaker.set(breaker);
+    }
     let (outcome, early) = match grant.protocol {
         Protocol::Vnc => {
             let greeting = greet::target(&mut stream, &target.vnc_security);
@@ -134,6 +170,21 @@ async fn reach(
     };
     let plan = plan(proxy, grant, key).await?;
     Ok((Entered { seat, stop, target: stream, outcome, early, plan }, viewers))
+}
+
+async fn dial(
+    proxy: &Proxy,
+    trail: &Trail,
+    target: &Target,
+    protocol: Protocol,
+) -> Result<TargetStream, Refusal> {
+    let endpoint = target.endpoint(protocol).ok_or(Refusal::Changed(protocol))?;
+    let dialled = trail.timed(Phase::Dial, connect(endpoint, &proxy.dial)).await;
+    let stream = dialled.map_err(|error| Refusal::Unreached(error, protocol))?;
+    Ok(match target.reconnect(protocol) {
+        Some(patience) => reconnecting(stream, endpoint, &proxy.dial, patience),
+        None => stream,
+    })
 }
 
 /// The target as it is now, if it still is what the grant was made for (CVE-2013-0335: a token of a deleted
@@ -150,7 +201,7 @@ fn current_target(proxy: &Proxy, grant: &Grant) -> Result<Target, Refusal> {
 
 /// Whether this viewer may use the grant, and whether we can keep what it promises.
 fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
-    let Options { view_only, enforce_expiry: _, client_address } = grant.options;
+    let Options { view_only, enforce_expiry: _, client_address, direct: _ } = grant.options;
     if client_address.is_some_and(|address| address.to_canonical() != source) {
         return Err(Refusal::Elsewhere(grant.protocol));
     }
@@ -163,17 +214,22 @@ fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
 
 /// Decides the session once, before the 101.
 async fn plan(proxy: &Proxy, grant: &Grant, key: TokenKey) -> Result<Plan, Refusal> {
-    let settings = &proxy.settings;
-    let mut longest = settings.max_session;
+    let mut plan = basic_plan(proxy, grant);
     if proxy.enforce_expiry || grant.options.enforce_expiry {
         let remaining = proxy.store.peek(key).await?.ok_or(Refusal::Unknown)?.remaining;
-        longest = Some(longest.map_or(remaining, |set| set.min(remaining)));
+        plan.longest = Some(plan.longest.map_or(remaining, |set| set.min(remaining)));
     }
-    Ok(Plan {
+    Ok(plan)
+}
+
+fn basic_plan(proxy: &Proxy, grant: &Grant) -> Plan {
+    let settings = &proxy.settings;
+    Plan {
         whole_characters: grant.protocol == Protocol::Serial,
         view_only: grant.options.view_only,
         ping: settings.ping,
-        idle: settings.idle_timeout,
-        longest,
-    })
+        // One silent channel of several says nothing of a SPICE viewer: all are looked at together.
+        idle: settings.idle_timeout.filter(|_| grant.protocol != Protocol::Spice),
+        longest: settings.max_session,
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! A page load, a HEAD, a foreign Origin or a console that is down never spends a token.
 
+mod channels;
 mod gate;
 mod greet;
 mod refusal;
@@ -76,7 +77,8 @@ pub struct Proxy {
 /// One viewer's try, from the request on.
 struct Attempt {
     offer: Offer,
-    browser: bool,
+    /// The allowed `Origin` of a browser.
+    origin: Option<Box<str>>,
     serial_page: bool,
     token: Option<Token>,
     trail: Trail,
@@ -179,7 +181,7 @@ impl Proxy {
         }
         let attempt = Attempt {
             offer,
-            browser: origin == Origin::Allowed,
+            origin: upgrade::origin_text(request.headers()).filter(|_| origin == Origin::Allowed),
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
             token: upgrade::token(request.uri(), request.headers()),
             trail,
@@ -236,7 +238,7 @@ impl Proxy {
         tokio::select! {
             biased;
             () = answer.closed() => Err(Refusal::ViewerGone),
-            entered = enter(self, &mut attempt.trail, admission, key) => entered,
+            entered = enter(self, &mut attempt.trail, admission, key, attempt.origin.clone()) => entered,
         }
     }
 
@@ -250,7 +252,7 @@ impl Proxy {
         info!(cause = refusal.cause(), detail = %refusal, "refused");
         attempt.trail.refused(refusal.cause(), refusal.status());
         // A painted refusal is an unauthenticated connection like any other, and bounded with them.
-        let permit = if attempt.browser { self.unauthenticated.acquire() } else { None };
+        let permit = if attempt.origin.is_some() { self.unauthenticated.acquire() } else { None };
         if permit.is_none() {
             let _ = answer.send(upgrade::refused(refusal.status()));
             return;

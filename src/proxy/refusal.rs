@@ -80,6 +80,7 @@ impl Refusal {
             Self::Full(Full::Target, _) => "limit_target",
             Self::Full(Full::Project, _) => "limit_project",
             Self::Full(Full::InUse, _) => "target_in_use",
+            Self::Full(Full::Channels, _) => "limit_channels",
             Self::Unreached(..) => "target_unreached",
             Self::Ungreeted(_) | Self::Broken(_) => "target_ungreeted",
             Self::Store(_) => "store",
@@ -191,6 +192,8 @@ impl Refusal {
         let told = match self.protocol() {
             Some(Protocol::Serial) => viewer.send(serial::refusal(reason, hint).as_bytes()).await,
             None if serial_page => viewer.send(serial::refusal(reason, hint).as_bytes()).await,
+            // No picture of ours would be understood; the close frame has the reason.
+            Some(Protocol::Spice | Protocol::Mks) => Ok(()),
             _ => {
                 let painted = paint(&mut viewer, CanvasServer::refusal(reason, hint));
                 timeout(PAINTED, painted).await.unwrap_or(Ok(()))

@@ -3,7 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use dashmap::DashMap;
@@ -14,8 +14,11 @@ use uuid::Uuid;
 use crate::config::{Limits, Viewers};
 use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
+use crate::net::stream::Breaker;
 use crate::relay::{Counters, End, Stop, StopHandle, stop_pair};
 use crate::tokens::{Grant, Live, Revoke, TokenKey};
+
+use super::channels::{Channels, NoChannel, Viewer};
 
 /// One console of one server.
 type Console = (TargetId, Protocol);
@@ -29,18 +32,32 @@ pub struct Session {
     pub grant: Arc<Grant>,
     /// When it took its seat, for people to read.
     pub since: SystemTime,
-    key: TokenKey,
+    pub(super) key: TokenKey,
+    /// Whether it is a further channel of a SPICE viewer, who was counted with the main one.
+    further: bool,
     /// The viewer's address.
     pub source: IpAddr,
     /// Payload bytes so far.
     pub counters: Arc<Counters>,
     stop: StopHandle,
+    /// Set when the console is reached, if it is a line that can be broken.
+    pub(super) breaker: OnceLock<Breaker>,
 }
 
 impl Session {
+    /// Sends a break on its line; `false`: there is no line, or none that can be broken.
+    pub fn send_break(&self) -> bool {
+        self.breaker.get().is_some_and(Breaker::send)
+    }
+
     /// Asks it to end.
     pub fn stop(&self, cause: End) {
         self.stop.stop(cause);
+    }
+
+    /// Whether it was asked to end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_asked()
     }
 }
 
@@ -57,6 +74,8 @@ pub(super) enum Full {
     Project,
     /// The console takes one viewer, and has one.
     InUse,
+    /// The SPICE viewer has as many channels as one may.
+    Channels,
 }
 
 /// The registry.
@@ -68,6 +87,7 @@ pub struct Sessions {
     projects: KeyedCap<ProjectId>,
     per_target: usize,
     empty: Notify,
+    pub(super) channels: Channels,
     /// What ended sessions moved. Held while one leaves, so that it is counted here or there, never both.
     ended: Mutex<Traffic>,
 }
@@ -127,6 +147,7 @@ impl Sessions {
             per_target: limits.sessions_per_target,
             empty: Notify::new(),
             ended: Mutex::default(),
+            channels: Channels::default(),
         })
     }
 
@@ -151,27 +172,46 @@ impl Sessions {
         viewers: Viewers,
     ) -> Result<(Seat, Stop), Full> {
         let project = self.projects.acquire(&grant.project).ok_or(Full::Project)?;
-        let (handle, stop) = stop_pair();
-        let session = Arc::new(Session {
-            id: Uuid::new_v4(),
-            since: SystemTime::now(),
-            key,
-            source: admission.source,
-            counters: Arc::default(),
-            stop: handle,
-            grant,
-        });
+        let (session, stop) = Session::new(key, grant, admission.source, false);
         let mut present = self.consoles.entry(console(&session.grant)).or_default();
         if viewers == Viewers::Deny && !present.is_empty() {
             return Err(Full::InUse);
         }
         // A thief takes the place of those it will end.
-        if viewers == Viewers::Share && self.per_target != 0 && present.len() >= self.per_target {
+        let seated = || present.iter().filter(|session| !session.further).count();
+        if viewers == Viewers::Share && self.per_target != 0 && seated() >= self.per_target {
             return Err(Full::Target);
         }
         present.push(Arc::clone(&session));
         drop(present);
         Ok((Seat { session, admission, _project: project }, stop))
+    }
+
+    /// A place for a further channel of the SPICE viewer who has spent the token, within all limits but the
+    /// console's own, which counts viewers. `None`: there is no such viewer.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        admission: Admission,
+        key: &TokenKey,
+        viewer: &Viewer,
+    ) -> Result<Option<(Seat, Stop)>, Full> {
+        let mut made = None;
+        let joined = self.channels.join(key, viewer, |grant| {
+            let (session, stop) = Session::new(*key, Arc::clone(grant), admission.source, true);
+            made = Some((Arc::clone(&session), stop));
+            session
+        });
+        let (session, stop) = match (joined, made) {
+            (Ok(()), Some(made)) => made,
+            (Err(NoChannel::Full), _) => return Err(Full::Channels),
+            (Err(NoChannel::Stranger) | Ok(()), _) => return Ok(None),
+        };
+        let Some(project) = self.projects.acquire(&session.grant.project) else {
+            self.channels.leave(key, session.id);
+            return Err(Full::Project);
+        };
+        self.consoles.entry(console(&session.grant)).or_default().push(Arc::clone(&session));
+        Ok(Some((Seat { session, admission, _project: project }, stop)))
     }
 
     /// All of them, in no order; some may still be on their way to their 101.
@@ -191,10 +231,14 @@ impl Sessions {
         traffic
     }
 
+    /// The session of this id.
+    pub fn find(&self, id: Uuid) -> Option<Arc<Session>> {
+        self.list().into_iter().find(|session| session.id == id)
+    }
+
     /// Ends the session of this id; whether there is one.
     pub fn stop(&self, id: Uuid, cause: &End) -> bool {
-        let found = self.list().into_iter().find(|session| session.id == id);
-        found.inspect(|session| session.stop(cause.clone())).is_some()
+        self.find(id).inspect(|session| session.stop(cause.clone())).is_some()
     }
 
     /// Ends every session.
@@ -226,7 +270,30 @@ impl Live for Sessions {
     }
 }
 
+impl Session {
+    fn new(key: TokenKey, grant: Arc<Grant>, source: IpAddr, further: bool) -> (Arc<Self>, Stop) {
+        let (handle, stop) = stop_pair();
+        let session = Self {
+            id: Uuid::new_v4(),
+            since: SystemTime::now(),
+            key,
+            further,
+            source,
+            counters: Arc::default(),
+            stop: handle,
+            breaker: OnceLock::new(),
+            grant,
+        };
+        (Arc::new(session), stop)
+    }
+}
+
 impl Seat {
+    /// The token is spent, and its SPICE viewer may open further channels until this session ends.
+    pub(super) fn lead(&self, viewer: Viewer) {
+        self.admission.sessions.channels.lead(self.session.key, viewer, Arc::clone(&self.session));
+    }
+
     /// Ends the other sessions on this console.
     pub(super) fn take_over(&self) {
         if let Some(present) = self.admission.sessions.consoles.get(&console(&self.session.grant)) {
@@ -239,6 +306,9 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if self.session.grant.protocol == Protocol::Spice {
+            self.admission.sessions.channels.leave(&self.session.key, self.session.id);
+        }
         let key = console(&self.session.grant);
         let mut ended = self.admission.sessions.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.add(&self.session.counters);

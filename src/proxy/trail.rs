@@ -60,11 +60,22 @@ impl Trail {
 
     /// The token is this viewer's, for now. Gives back the room for the console's opening.
     pub(super) fn claimed(&mut self, reserved: Reserved, grant: &Arc<Grant>) -> Slot {
-        self.grant = Some(Arc::clone(grant));
-        // From here on every line of this viewer also names the API request that it goes back to.
-        tracing::Span::current().record("issued_by", tracing::field::display(grant.request));
+        self.goes_back_to(grant);
         reserved.claim.record(|| self.event(Kind::Claim));
         reserved.open
+    }
+
+    /// A further channel of the viewer who has spent the token: nothing is claimed. Gives back the room for its
+    /// opening.
+    pub(super) fn joined(&mut self, reserved: Reserved, grant: &Arc<Grant>) -> Slot {
+        self.goes_back_to(grant);
+        reserved.open
+    }
+
+    /// From here on every line of this viewer also names the API request that it goes back to.
+    fn goes_back_to(&mut self, grant: &Arc<Grant>) {
+        self.grant = Some(Arc::clone(grant));
+        tracing::Span::current().record("issued_by", tracing::field::display(grant.request));
     }
 
     /// The token is spent and the console open.

@@ -26,17 +26,22 @@ pub(super) enum Origin {
     Foreign,
 }
 
+/// The one `Origin`, in lower case; `None` if there is none, or several.
+pub(super) fn origin_text(headers: &HeaderMap) -> Option<Box<str>> {
+    let mut values = headers.get_all(header::ORIGIN).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().map(|origin| origin.to_ascii_lowercase().into()),
+        _ => None,
+    }
+}
+
 /// Judges the `Origin` header against configuration: exact scheme, host and port. Never against `Host`, which
 /// a rebinding attacker controls (CVE-2015-0259).
 pub(super) fn origin(headers: &HeaderMap, allowed: &BTreeSet<String>) -> Origin {
-    let mut values = headers.get_all(header::ORIGIN).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Origin::Absent,
-        (Some(value), None) => match value.to_str() {
-            Ok(origin) if allowed.contains(&origin.to_ascii_lowercase()) => Origin::Allowed,
-            _ => Origin::Foreign,
-        },
-        (Some(_), Some(_)) => Origin::Foreign,
+    match origin_text(headers) {
+        Some(origin) if allowed.contains(&*origin) => Origin::Allowed,
+        None if !headers.contains_key(header::ORIGIN) => Origin::Absent,
+        _ => Origin::Foreign,
     }
 }
 

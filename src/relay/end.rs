@@ -43,6 +43,8 @@ pub enum End {
     TakenOver,
     /// Ended by an operator or by revocation.
     Revoked,
+    /// A further channel of a SPICE viewer whose main channel has ended.
+    MainChannel,
 }
 
 impl End {
@@ -63,6 +65,7 @@ impl End {
             Self::Drain => "drain",
             Self::TakenOver => "taken_over",
             Self::Revoked => "revoked",
+            Self::MainChannel => "main_channel",
         }
     }
 
@@ -84,6 +87,7 @@ impl End {
             Self::Drain => (CloseCode::GoingAway, "the proxy is restarting"),
             Self::TakenOver => (CloseCode::Policy, "taken over by another viewer"),
             Self::Revoked => (CloseCode::Policy, "ended by an operator"),
+            Self::MainChannel => (CloseCode::Normal, "the viewer's main channel has ended"),
         };
         (code, reason.to_owned())
     }

@@ -66,6 +66,11 @@ impl StopHandle {
             let _ = sender.send(cause);
         }
     }
+
+    /// Whether it was asked to.
+    pub fn is_asked(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
 }
 
 /// The session's end of a [`StopHandle`].

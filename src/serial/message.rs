@@ -1,4 +1,4 @@
-//! The line a serial viewer reads when there is no console.
+//! The lines a serial viewer reads that no console said: why there is none, or that it was lost.
 
 /// Switches off colours an earlier session may have left on, and starts a new line.
 const BEGIN: &str = "\x1b[0m\r\n";
@@ -20,6 +20,11 @@ pub fn refusal(message: &str, hint: &str) -> String {
     text
 }
 
+/// A line of our own between what the console says.
+pub fn notice(message: &str) -> String {
+    format!("{BEGIN}{BOLD_YELLOW}{}{PLAIN}\r\n", harmless(message))
+}
+
 fn harmless(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()
 }
@@ -35,6 +40,11 @@ mod tests {
             "\x1b[0m\r\n\x1b[1;33mConsole not available:\x1b[0m This link was already used.\r\n\x1b[2mAsk for a new one.\x1b[0m\r\n"
         );
         assert_eq!(refusal("Gone.", ""), "\x1b[0m\r\n\x1b[1;33mConsole not available:\x1b[0m Gone.\r\n");
+    }
+
+    #[test]
+    fn a_notice_is_a_line_of_its_own() {
+        assert_eq!(notice("Back.\x07"), "\x1b[0m\r\n\x1b[1;33mBack.\x1b[0m\r\n");
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! Serial consoles without sockets or clock: where a frame may be cut, and the line that says no.
+//! Serial consoles without sockets or clock: Telnet, where a frame may be cut, and the lines of our own.
 
 mod message;
 #[doc(hidden)]
 pub mod oracle;
+pub mod telnet;
 mod utf8;
 
-pub use message::refusal;
+pub use message::{notice, refusal};
 pub use utf8::{HOLD_MAX, cut};

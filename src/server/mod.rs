@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::audit::{self, Audit, AuditError, Event};
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
-use crate::config::{Config, Proxy as ProxySettings, watch};
+use crate::config::{Config, Proxy as ProxySettings, TokenStore, watch};
 use crate::limits::Cap;
 use crate::metrics::Metrics;
 use crate::net::listen::{Acceptor, ListenError, bind};
@@ -22,7 +22,9 @@ use crate::net::workers::{Handler, Workers};
 use crate::proxy::Proxy;
 use crate::relay::End;
 use crate::targets::{DialPolicy, Registry, RegistryError};
-use crate::tokens::{Fingerprinter, Live, MemoryStore, Metered, Revoker, Store, TokenError};
+use crate::tokens::{
+    Fingerprinter, Live, MemoryStore, Metered, RedisSetupError, RedisStore, Revoker, Store, TokenError,
+};
 use crate::web::{InvalidFrameAncestor, Web};
 
 mod connection;
@@ -47,6 +49,15 @@ pub enum ServerError {
     /// No randomness for keys.
     #[error(transparent)]
     Random(#[from] TokenError),
+    /// The store of tokens.
+    #[error(transparent)]
+    Store(#[from] RedisSetupError),
+    /// An issuer without a proxy, or the other way round, whose tokens nobody else could see.
+    #[error(
+        "tokens.store: \"memory\" is this process' own: --role issuer and --role proxy need a store they share, \
+         such as \"redis://host:6379/0\""
+    )]
+    Alone,
     /// The database of targets.
     #[error("inventory.database: {0}")]
     Inventory(#[from] RegistryError),
@@ -73,12 +84,25 @@ pub enum Command {
     Drain,
 }
 
+/// Which of the parts a process serves; the admin listener is always there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Issuer and proxy.
+    #[default]
+    All,
+    /// The APIs that hand out console URLs.
+    Issuer,
+    /// Pages and WebSockets.
+    Proxy,
+}
+
 /// Bound and built, not yet running.
 pub struct Server {
     config: Config,
     listeners: Vec<(TcpListener, &'static str, Roles)>,
     shared: Arc<Shared>,
-    store: Arc<MemoryStore>,
+    /// The store that has to be swept, if it is ours.
+    memory: Option<Arc<MemoryStore>>,
 }
 
 /// Where a server listens, ports decided.
@@ -95,13 +119,16 @@ pub struct Addresses {
 impl Server {
     /// Binds every listener and builds every part. Nothing is accepted before [`Server::run`].
     pub fn new(config: Config) -> Result<Self, ServerError> {
-        Self::with_clock(config, Clock::system())
+        Self::with_clock(config, Role::All, Clock::system())
     }
 
-    /// As [`Server::new`], with token time from `clock`.
-    pub fn with_clock(mut config: Config, clock: Clock) -> Result<Self, ServerError> {
+    /// As [`Server::new`], but serves only what `role` says. A store in memory takes its time from `clock`.
+    pub fn with_clock(mut config: Config, role: Role, clock: Clock) -> Result<Self, ServerError> {
+        if role != Role::All && matches!(config.tokens.store, TokenStore::Memory) {
+            return Err(ServerError::Alone);
+        }
         let tls = config.tls.as_ref().map(|files| TlsAcceptor::load(files, &config.listen)).transpose()?;
-        let listeners = bind_all(&mut config)?;
+        let listeners = bind_all(&mut config, role)?;
         let audit = match &config.audit {
             Some(settings) => Audit::open(settings, clock.clone())?,
             None => Audit::default(),
@@ -111,15 +138,14 @@ impl Server {
         let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
         let inventory = Arc::clone(registry.inventory());
         let authenticator = Authenticator::new(&config, &clock)?;
-        let store = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
+        let (store, memory) = open_store(&config, &clock)?;
         let metrics = Metrics::default();
-        let timed = Metered::new(Arc::clone(&store) as Arc<dyn Store>, metrics.clone());
-        let dynamic: Arc<dyn Store> = Arc::new(timed);
+        let store: Arc<dyn Store> = Arc::new(Metered::new(store, metrics.clone()));
         let unauthenticated = Cap::new(config.limits.unauthenticated);
         let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
         let proxy = Proxy::new(
             &config,
-            Arc::clone(&dynamic),
+            Arc::clone(&store),
             Arc::clone(&inventory),
             DialPolicy::new(own),
             unauthenticated.clone(),
@@ -127,12 +153,12 @@ impl Server {
         );
         let proxy = Arc::new(proxy.observed(audit.clone(), metrics.clone()));
         let live = Arc::clone(proxy.sessions()) as Arc<dyn Live>;
-        let revoker = Revoker::new(Arc::clone(&dynamic), Arc::clone(&live));
+        let revoker = Revoker::new(Arc::clone(&store), Arc::clone(&live));
         let admin = Admin::new(&config.admin, Arc::clone(&proxy), Arc::clone(&registry), revoker);
         let admin = admin.observed(audit.clone(), metrics.clone());
         let https = config.proxy.public_url.starts_with("https:");
         let inventory = Arc::clone(&inventory);
-        let api = Api::new(&config, inventory, dynamic, fingerprints, authenticator, clock, live);
+        let api = Api::new(&config, inventory, store, fingerprints, authenticator, clock, live);
         let shared = Arc::new(Shared {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
             tls,
@@ -146,7 +172,7 @@ impl Server {
             audit,
             draining: AtomicBool::new(false),
         });
-        Ok(Self { config, listeners, shared, store })
+        Ok(Self { config, listeners, shared, memory })
     }
 
     /// The configuration in force, with the ports that were bound.
@@ -168,7 +194,7 @@ impl Server {
     /// Serves until told to drain (or until `commands` closes), and ends when the last session has ended or
     /// the drain's deadline has passed.
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), ServerError> {
-        let Self { config, listeners, shared, store } = self;
+        let Self { config, listeners, shared, memory } = self;
         let handler: Handler = {
             let shared = Arc::clone(&shared);
             Arc::new(move |accepted| Box::pin(connection::serve(Arc::clone(&shared), accepted)))
@@ -181,7 +207,7 @@ impl Server {
             let take = move |socket, peer| workers.hand_over(socket, peer, index);
             acceptors.push((role, Acceptor::start(listener, role, take)?));
         }
-        attend(&config, &shared, &store, &mut commands).await;
+        attend(&config, &shared, memory.as_deref(), &mut commands).await;
         drain(&config, &shared, acceptors).await;
         shared.audit.record(|| Event::new(audit::Kind::Stop));
         if !shared.audit.flush().await {
@@ -197,19 +223,39 @@ impl Server {
     }
 }
 
-/// Binds the listeners, one socket where addresses are equal, and puts the ports into the configuration.
-fn bind_all(config: &mut Config) -> Result<Vec<(TcpListener, &'static str, Roles)>, ServerError> {
-    let listen = config.listen.clone();
-    let one_port = listen.api == listen.proxy;
-    let mut listeners = Vec::with_capacity(3);
-    if one_port {
-        let both = Roles { api: true, proxy: true, admin: false };
-        listeners.push((bind(listen.api, "api and proxy")?, "api and proxy", both));
-    } else {
-        listeners.push((bind(listen.api, "api")?, "api", Roles { api: true, ..Roles::default() }));
-        listeners.push((bind(listen.proxy, "proxy")?, "proxy", Roles { proxy: true, ..Roles::default() }));
+/// A store, and once more if it is this process' own.
+type Opened = (Arc<dyn Store>, Option<Arc<MemoryStore>>);
+
+fn open_store(config: &Config, clock: &Clock) -> Result<Opened, RedisSetupError> {
+    match &config.tokens.store {
+        TokenStore::Memory => {
+            let memory = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
+            Ok((Arc::clone(&memory) as Arc<dyn Store>, Some(memory)))
+        }
+        TokenStore::Redis(settings) => Ok((Arc::new(RedisStore::open(settings)?), None)),
     }
-    listeners.push((bind(listen.admin, "admin")?, "admin", Roles { admin: true, ..Roles::default() }));
+}
+
+/// Binds the role's listeners, one socket where addresses are equal, and puts the ports into the configuration.
+fn bind_all(config: &mut Config, role: Role) -> Result<Vec<(TcpListener, &'static str, Roles)>, ServerError> {
+    let listen = config.listen.clone();
+    let (api, proxy) = (role != Role::Proxy, role != Role::Issuer);
+    let mut listeners = Vec::with_capacity(3);
+    let mut add = |address, name, roles| {
+        listeners.push((bind(address, name)?, name, roles));
+        Ok::<_, ServerError>(())
+    };
+    if api && proxy && listen.api == listen.proxy {
+        add(listen.api, "api and proxy", Roles { api, proxy, admin: false })?;
+    } else {
+        if api {
+            add(listen.api, "api", Roles { api, ..Roles::default() })?;
+        }
+        if proxy {
+            add(listen.proxy, "proxy", Roles { proxy, ..Roles::default() })?;
+        }
+    }
+    add(listen.admin, "admin", Roles { admin: true, ..Roles::default() })?;
     // The default public URL follows the proxy's address, whose port may have been left to the system.
     let tls = config.tls.is_some();
     let follows = config.proxy.public_url == ProxySettings::default_public_url(listen.proxy, tls);
@@ -235,7 +281,7 @@ fn bind_all(config: &mut Config) -> Result<Vec<(TcpListener, &'static str, Roles
 async fn attend(
     config: &Config,
     shared: &Shared,
-    store: &MemoryStore,
+    memory: Option<&MemoryStore>,
     commands: &mut mpsc::Receiver<Command>,
 ) {
     let mut sweep = tokio::time::interval(SWEEP);
@@ -254,7 +300,7 @@ async fn attend(
             },
             () = watch.changed(watch::EVERY) => reload(config, shared),
             _ = sweep.tick() => {
-                store.sweep();
+                memory.map(MemoryStore::sweep);
             }
         }
     }

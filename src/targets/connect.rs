@@ -1,4 +1,4 @@
-//! Dialling a console: all addresses of a name, each checked, the first that answers.
+//! Dialling a console: all addresses of a name, each checked, the first that answers; ports opened, commands run.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,9 +11,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::{Endpoint, Host};
 use crate::net::listen::tune;
+use crate::net::secure::{SecureError, secure};
 use crate::net::stream::TargetStream;
 
+use super::command::CommandLine;
 use super::dial_policy::{DialPolicy, Forbidden};
+use super::telnet::TelnetLine;
+use super::tty::TtyLine;
 
 /// Name look-up and connect together, all addresses. A console's host is near; longer means down.
 pub const DIAL: Duration = Duration::from_secs(5);
@@ -62,9 +66,33 @@ pub enum ConnectError {
         /// The system's reason.
         source: io::Error,
     },
+    /// There is no secure connection to it.
+    #[error("no TLS with {endpoint}: {source}")]
+    Secure {
+        /// The endpoint.
+        endpoint: String,
+        /// What is wrong, with its certificate perhaps.
+        source: SecureError,
+    },
+    /// The serial port cannot be opened or set.
+    #[error("cannot open {}: {source}", path.display())]
+    Tty {
+        /// The port.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The command cannot be run.
+    #[error("cannot run {}: {source}", path.display())]
+    Command {
+        /// The program.
+        path: PathBuf,
+        /// The system's reason.
+        source: pty_process::Error,
+    },
     /// Nothing answered in time.
     #[error("no answer from {0} within {DIAL:?}")]
-    Timeout(Endpoint),
+    Timeout(String),
 }
 
 /// Connects to `endpoint` within [`DIAL`].
@@ -72,10 +100,30 @@ pub async fn connect(endpoint: &Endpoint, policy: &DialPolicy) -> Result<TargetS
     let dial = async {
         match endpoint {
             Endpoint::Unix(path) => connect_unix(path).await,
-            Endpoint::Tcp(host, port) => connect_tcp(resolve(host, *port).await?, policy).await,
+            Endpoint::Tcp(host, port) => {
+                connect_tcp(resolve(host, *port).await?, policy).await.map(TargetStream::Tcp)
+            }
+            Endpoint::Tls(host, port, check) => {
+                let socket = connect_tcp(resolve(host, *port).await?, policy).await?;
+                let secured = secure(socket, host, check).await;
+                let failed = |source| ConnectError::Secure { endpoint: endpoint.to_string(), source };
+                Ok(TargetStream::Secure(Box::new(secured.map_err(failed)?)))
+            }
+            Endpoint::Telnet(host, port, line) => {
+                let socket = connect_tcp(resolve(host, *port).await?, policy).await?;
+                Ok(TargetStream::Line(Box::new(TelnetLine::new(socket, line))))
+            }
+            Endpoint::Tty(path, line) => {
+                let failed = |source| ConnectError::Tty { path: path.clone(), source };
+                Ok(TargetStream::Line(Box::new(TtyLine::open(path, line).map_err(failed)?)))
+            }
+            Endpoint::Command(program) => {
+                let failed = |source| ConnectError::Command { path: program.path.clone(), source };
+                Ok(TargetStream::Line(Box::new(CommandLine::start(program).map_err(failed)?)))
+            }
         }
     };
-    timeout(DIAL, dial).await.unwrap_or_else(|_| Err(ConnectError::Timeout(endpoint.clone())))
+    timeout(DIAL, dial).await.unwrap_or_else(|_| Err(ConnectError::Timeout(endpoint.to_string())))
 }
 
 async fn connect_unix(path: &Path) -> Result<TargetStream, ConnectError> {
@@ -104,11 +152,11 @@ async fn dial(address: SocketAddr) -> Result<TcpStream, ConnectError> {
 }
 
 /// Starts one attempt after another, a little apart, and takes the first that succeeds (RFC 8305).
-async fn connect_tcp(addresses: Vec<SocketAddr>, policy: &DialPolicy) -> Result<TargetStream, ConnectError> {
+async fn connect_tcp(addresses: Vec<SocketAddr>, policy: &DialPolicy) -> Result<TcpStream, ConnectError> {
     // Most targets are one address: no race, no task.
     if let [address] = addresses[..] {
         policy.check(address).map_err(|reason| ConnectError::Forbidden { address, reason })?;
-        return dial(address).await.map(TargetStream::Tcp);
+        return dial(address).await;
     }
     let mut attempts = JoinSet::new();
     let mut last_error = None;
@@ -125,7 +173,7 @@ async fn connect_tcp(addresses: Vec<SocketAddr>, policy: &DialPolicy) -> Result<
     }
     while let Some(attempt) = attempts.join_next().await {
         match attempt {
-            Ok(Ok(socket)) => return Ok(TargetStream::Tcp(socket)),
+            Ok(Ok(socket)) => return Ok(socket),
             Ok(Err(error)) => last_error = Some(error),
             Err(_cancelled) => {}
         }

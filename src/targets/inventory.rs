@@ -198,7 +198,13 @@ pub fn generation(target: &Target) -> Generation {
         |endpoint: &Option<Endpoint>| endpoint.as_ref().map(Endpoint::to_string).unwrap_or_default();
     let consoles = [&target.vnc, &target.serial, &target.spice, &target.mks].map(endpoint);
     let names = [target.id.as_str(), target.project.as_str(), kind];
-    for field in names.into_iter().chain(consoles.iter().map(String::as_str)) {
+    // Of a program the arguments are the address.
+    let args = match &target.serial {
+        Some(Endpoint::Command(program)) => program.args.as_slice(),
+        _ => &[],
+    };
+    let consoles = consoles.iter().chain(args).map(String::as_str);
+    for field in names.into_iter().chain(consoles) {
         hash.update((field.len() as u64).to_be_bytes());
         hash.update(field.as_bytes());
     }

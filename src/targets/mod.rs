@@ -1,13 +1,20 @@
 //! Targets: the servers whose consoles may be opened, and the way to them.
 
+mod breaks;
+mod command;
 mod connect;
 mod dial_policy;
 mod durable;
 mod inventory;
+mod reconnect;
 mod registry;
+mod telnet;
+mod tty;
 
+pub use command::kill_session;
 pub use connect::{ConnectError, DIAL, connect};
 pub use dial_policy::{DialPolicy, Forbidden};
 pub use durable::DurableError;
 pub use inventory::{Changes, Entry, Inventory, generation};
+pub use reconnect::reconnecting;
 pub use registry::{Change, Registry, RegistryError, Source};

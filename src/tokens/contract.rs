@@ -344,6 +344,12 @@ fn revoked_token(h: &Harness) {
     claimed.confirm(A, Confirm::Lost);
     claimed.release(A);
     claimed.claim(B, Claim::Unknown);
+    // Nor does the old claim hold what is issued under its key afterwards.
+    let anew = grant();
+    assert_eq!(now(h.store.create(claimed.key, anew.clone(), TTL, 0)), Ok(()));
+    let anew = Story { grant: Arc::new(anew), ..claimed };
+    anew.confirm(A, Confirm::Lost);
+    anew.wins(B);
 
     let spent = Story::begin(h);
     spent.wins(A);

@@ -20,6 +20,7 @@ use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, 
 
 mod memory;
 mod metered;
+mod redis;
 mod revoke;
 mod token;
 
@@ -28,6 +29,7 @@ pub(crate) mod contract;
 
 pub use memory::MemoryStore;
 pub use metered::Metered;
+pub use redis::{RedisSetupError, RedisStore, Unsafe};
 pub use revoke::{Live, Revoke, Revoked, Revoker};
 pub use token::{Fingerprinter, Token, TokenError, TokenKey};
 
@@ -70,6 +72,8 @@ pub struct Options {
     pub enforce_expiry: bool,
     /// The only address the token opens from.
     pub client_address: Option<IpAddr>,
+    /// The console is for a native SPICE client: OpenStack's `spice-direct`.
+    pub direct: bool,
 }
 
 /// Names one attempt to use a token. A repeated call with the same nonce gets the same answer.
@@ -126,6 +130,9 @@ pub enum StoreError {
     /// The target has as many unspent tokens as it may: one has to be opened, or to expire.
     #[error("the target has {0} unspent tokens")]
     Outstanding(usize),
+    /// A store across a network is not reached, or must not be used.
+    #[error("the token store does not answer: {0}")]
+    Unavailable(String),
 }
 
 /// A store's answer, on its way.

@@ -71,7 +71,7 @@ async fn a_target_registered_is_open_at_once_and_closed_when_it_goes() {
     let server = Running::start(&more).await;
     let at = server.at.admin;
     let serial = format!("tcp://{}", console.local_addr().unwrap());
-    let document = json!({"project": PROJECT, "name": "new", "serial": serial, "serial_viewers": "share"});
+    let document = json!({"project": PROJECT, "name": "new", "serial": serial});
     let (status, body) = call(at, "PUT", "/v1/targets/new-1", &document).await;
     assert_eq!((status, &body["source"], &body["target"]["kind"]), (201, &json!("database"), &json!("vm")));
     assert_eq!(call(at, "PUT", "/v1/targets/new-1", &body["target"]).await, (200, body.clone()));
@@ -99,6 +99,10 @@ async fn a_target_registered_is_open_at_once_and_closed_when_it_goes() {
     let path = format!("/v1/sessions/{}", one["id"].as_str().unwrap());
     assert_eq!(call(at, "DELETE", &path, &Value::Null).await.0, 204);
     assert_eq!(closed_with(&mut viewer).await, 1008);
+    // The seat is free when the console has been let go, a moment after the viewer.
+    let gone =
+        async { while call(at, "GET", "/v1/sessions", &Value::Null).await.1["sessions"] != json!([]) {} };
+    within("the session's end", gone).await;
 
     let (mut viewer, _line) = session().await;
     let unspent = server.token("new-1", Protocol::Serial).await;

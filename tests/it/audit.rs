@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::binary::{Binary, run};
 use crate::support::console::{Console, Manner, dead_port};
+use crate::support::line::Pair;
 use crate::support::server::{ADMIN_TOKEN, Answer, PROJECT, Running, TOKEN, http, open, target, token_of};
 use crate::support::{temp, viewer, within};
 
@@ -198,6 +199,55 @@ async fn refusals_revocations_and_what_operators_do_are_written_down() {
     has(json!({"event": "admin", "cause": "inventory-reloaded", "count": 0}));
     let numbers: Vec<_> = all.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
     assert!(numbers.iter().copied().eq(1..=all.len() as u64), "{numbers:?}");
+}
+
+#[tokio::test]
+async fn a_spice_viewers_channels_go_back_to_one_claim_and_breaks_are_written_down() {
+    let (dir, pair, guest) = (temp::dir(), Pair::new().await, Console::new(Manner::Echo).await);
+    let file = dir.path().join("audit.jsonl");
+    let consoles = format!("serial = \"tty:{}\"\n{}", pair.ours().display(), guest.setting("spice"));
+    let more = format!("[audit]\nfile = {file:?}\n[admin]\ntoken = \"{ADMIN}\"\n");
+    let server = Running::start(&(more + &target(VM, "vm", &consoles))).await;
+    let token = server.token(VM, Protocol::Serial).await;
+    let (mut console, _) = open(&server.ws(&token), &[]).await.unwrap();
+    let headers = format!("Authorization: Bearer {ADMIN}\r\n");
+    let listed = Answer::parse(&http(server.at.admin, "GET", "/v1/sessions", &headers, "").await).body;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let session = &listed["sessions"][0]["id"];
+    let path = format!("/v1/sessions/{}/break", session.as_str().unwrap());
+    assert_eq!(operate(server.at.admin, "POST", &path, "").await, 204);
+    viewer::goodbye(&mut console).await;
+
+    let token = server.token(VM, Protocol::Spice).await;
+    let (mut main, _) = open(&server.ws(&token), &[]).await.unwrap();
+    let (mut display, _) = open(&server.ws(&token), &[]).await.unwrap();
+    viewer::echo(&mut display, &[7; 100]).await;
+    viewer::goodbye(&mut main).await;
+    viewer::closed(&mut display).await;
+    assert_eq!(open(&server.ws(&token), &[]).await.err(), Some(403));
+    server.drain().await;
+
+    let all = lines(&file);
+    let sent: Vec<_> = all.iter().filter(|line| line["cause"] == "break-sent").map(said).collect();
+    let line = json!({"event": "admin", "via": "admin", "source": "127.0.0.1", "cause": "break-sent"});
+    assert_eq!(sent, [line]);
+    assert!(all.iter().any(|line| line["cause"] == "break-sent" && line["session"] == *session));
+    let of = |event: &str| {
+        let of_spice = |line: &&Value| line["event"] == event && line["protocol"] == "spice";
+        all.iter().filter(of_spice).collect::<Vec<_>>()
+    };
+    let (issued, claimed, opened, closed) = (of("issue"), of("claim"), of("open"), of("close"));
+    assert_eq!((issued.len(), claimed.len(), opened.len(), closed.len()), (1, 1, 2, 2), "{all:#?}");
+    for line in opened.iter().chain(&closed) {
+        assert_eq!((&line["grant"], &line["token"]), (&issued[0]["grant"], &issued[0]["token"]), "{line}");
+        assert_eq!(line["issued_by"], issued[0]["request"], "{line}");
+    }
+    assert_eq!(claimed[0]["request"], opened[0]["request"]);
+    assert_ne!(opened[0]["session"], opened[1]["session"]);
+    let closed_by = |cause: &str| closed.iter().find(|line| line["cause"] == cause).unwrap();
+    assert_eq!(closed_by("viewer_closed")["session"], opened[0]["session"]);
+    let other = closed_by("main_channel");
+    assert_eq!((&other["session"], &other["bytes_to_viewer"]), (&opened[1]["session"], &json!(100)));
 }
 
 async fn verify(files: &[&Path]) -> (bool, String) {

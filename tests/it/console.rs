@@ -10,18 +10,18 @@ use crate::support::server::{Running, target};
 const VM: &str = "6c1f2a90-0000-4000-8000-000000000001";
 
 /// noVNC's canvas.
-const CANVAS: &str = "#stage canvas";
+pub(crate) const CANVAS: &str = "#stage canvas";
 
 /// Per colour, out of 255: QEMU may send JPEG, which blurs the edges of letters.
-const TOLERANCE: u8 = 64;
+pub(crate) const TOLERANCE: u8 = 64;
 
 /// The share of pixels that may differ even so.
 const SAME: f64 = 0.0005;
 
 /// The share that two lines of text change at least.
-const TYPED: f64 = 0.003;
+pub(crate) const TYPED: f64 = 0.003;
 
-fn endpoint(place: &Place) -> String {
+pub(crate) fn endpoint(place: &Place) -> String {
     match place {
         Place::Unix(path) => format!("unix:{}", path.display()),
         Place::Tcp(address) => format!("tcp://{address}"),
@@ -33,7 +33,7 @@ async fn serve(guest: &Guest) -> Running {
     Running::start(&target(VM, "guest", &consoles)).await
 }
 
-async fn connected(page: &Page) {
+pub(crate) async fn connected(page: &Page) {
     page.wait_for("document.documentElement.dataset.state === 'connected'").await;
 }
 
@@ -53,12 +53,17 @@ async fn same_screen(page: &Page, guest: &Guest) -> Picture {
 }
 
 /// Waits until the canvas shows anything at all.
-async fn painted(page: &Page) {
+pub(crate) async fn painted(page: &Page) {
     let colours = format!(
         "new Set(new Uint32Array(document.querySelector('{CANVAS}').getContext('2d')
             .getImageData(0, 0, 640, 400).data.buffer)).size"
     );
     page.wait_for(&format!("{colours} > 1")).await;
+}
+
+/// Whether the terminal's page shows this text.
+pub(crate) fn shows(text: &str) -> String {
+    format!("document.querySelector('.xterm-rows').textContent.replaceAll('\\u00a0', ' ').includes('{text}')")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,11 +102,6 @@ async fn the_serial_page_runs_a_command_in_the_guest_and_shows_its_output() {
     connected(&page).await;
 
     page.key("Enter").await;
-    let shows = |text: &str| {
-        format!(
-            "document.querySelector('.xterm-rows').textContent.replaceAll('\\u00a0', ' ').includes('{text}')"
-        )
-    };
     page.wait_for(&shows(PROMPT.trim())).await;
     // Computed in the guest, so that the echo of what was typed is not taken for the answer.
     page.type_text("echo answer-$((6*7))").await;

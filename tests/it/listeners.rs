@@ -59,11 +59,11 @@ async fn separate_listeners_keep_to_their_own() {
     assert_eq!(get(server.at.proxy, "/v2.1/servers").await.status, 404);
     assert_eq!(get(server.at.proxy, &path).await.status, 200);
     assert_eq!(get(server.at.admin, "/health/live").await.status, 200);
-    assert_eq!(get(server.at.admin, "/").await.status, 404);
-    for other in [server.at.api, server.at.admin] {
+    assert_eq!(get(server.at.admin, "/").await.status, 401, "an administrator first");
+    for (other, status) in [(server.at.api, 404), (server.at.admin, 401)] {
         let request = upgrade(&path).replace("Connection: Upgrade", "Connection: Upgrade, close");
         let answer = Answer::parse(&raw(other, request.as_bytes()).await);
-        assert_eq!(answer.status, 404, "no console at {other}");
+        assert_eq!(answer.status, status, "no console at {other}");
     }
     let (mut socket, _) = open(&server.ws(&token), &[]).await.unwrap();
     viewer::echo(&mut socket, b"here").await;

@@ -234,7 +234,8 @@ async fn two_hundred_stalled_viewers_cost_a_buffer_each() {
         listeners.push(UnixListener::bind(&socket).expect("a socket"));
     }
     // The binary itself: this process's memory is also other tests'.
-    let program = Program::serve(&format!("[proxy]\nworkers = 1\n{targets}")).await;
+    let program =
+        Program::serve(&format!("[proxy]\nworkers = 1\n[limits]\nissue_per_second = 0\n{targets}")).await;
     let proxy = program.at;
     let pulse = program.issue(&id(STALLED), Protocol::Serial).await;
     let mut pulse = Pulse::start(listeners.pop().expect("a socket"), proxy, &pulse).await;

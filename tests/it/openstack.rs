@@ -21,6 +21,9 @@ pub(crate) struct Cloud<'a> {
     pub(crate) public_url: &'a str,
 }
 
+/// Limits on issuing are tested elsewhere; here many URLs are outstanding at once.
+const UNLIMITED: &str = "[limits]\nissue_per_second = 0\noutstanding_per_target = 0\n";
+
 /// A server with a VNC and a serial console.
 pub(crate) struct Server<'a> {
     pub(crate) id: &'a str,
@@ -185,7 +188,7 @@ async fn unmodified_clients_get_urls_that_open_consoles() {
             let _ = socket.write_all(b"login: ").await;
         }
     });
-    let running = Running::start(&target(VM.0, VM.1, &consoles)).await;
+    let running = Running::start(&(target(VM.0, VM.1, &consoles) + UNLIMITED)).await;
     let public_url = format!("http://{}", running.at.proxy);
     let server = Server { id: VM.0, name: VM.1, is_baremetal: false };
     let mut urls = Vec::new();

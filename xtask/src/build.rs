@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::project;
+use crate::setup::apt;
 use crate::ui;
 use crate::web;
 
@@ -21,7 +22,9 @@ pub(crate) fn release() -> Result<()> {
 pub(crate) fn program(release: bool) -> Result<std::path::PathBuf> {
     let mut command = project::cargo(["build", "--package", "consolegate", "--bin", "consolegate"]);
     if release {
-        command.arg("--release");
+        // The allocator's own build script runs make.
+        apt::install(if project::which("make").is_some() { &[] } else { &["make"] })?;
+        command.args(["--release", "--features", "jemalloc"]);
     }
     ui::shown("Building consolegate", REMEDY, command)?;
     project::binary(if release { "release" } else { "debug" })

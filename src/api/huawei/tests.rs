@@ -7,10 +7,12 @@ use bytes::Bytes;
 use hyper::Request;
 use serde_json::{Value, json};
 
+use crate::auth::AuthError;
 use crate::config::{Dialect, Os, State};
 use crate::ids::Protocol;
 use crate::tokens::Store;
 
+use super::super::identity::UnknownCaller;
 use super::super::issue::Pace;
 use super::super::testing::{Ask, Fixture, OTHER, PROJECT, Reply, Unfinished, logged, settings, target};
 use super::super::{Settings, huawei_bms, huawei_clouddc, huawei_ecs};
@@ -418,4 +420,13 @@ async fn bodies_have_a_deadline() {
     // Nobody known, nothing read.
     let begun = tokio::time::Instant::now();
     assert_eq!((post(false, "wrong").await.status().as_u16(), begun.elapsed()), (401, Duration::ZERO));
+}
+
+#[test]
+fn a_key_that_signs_too_much_is_told_when_to_come_back() {
+    let refusal = Refusal::from(UnknownCaller::Auth(AuthError::TooMany));
+    let message = "Too many signed requests with this access key: try again later.";
+    let expected = json!({"error_code": "CONSOLE.0033", "error_msg": message, "request_id": "req-1"});
+    assert_eq!(refusal.body("req-1"), expected);
+    assert_eq!((refusal.status.as_u16(), refusal.more), (429, answer::More::RetryAfter(5)));
 }

@@ -109,6 +109,7 @@ impl Wanted {
             view_only: self.view_only,
             enforce_expiry: self.enforce_expiry,
             client_address: self.client_address.map(|address| address.to_canonical()),
+            direct: false,
         })
     }
 }

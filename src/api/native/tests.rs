@@ -79,7 +79,12 @@ fn a_console_with_every_option() {
     let peek =
         tokio_test::block_on(crate::tokens::Store::peek(&*fixture.store, token.key())).unwrap().unwrap();
     let address: IpAddr = "192.0.2.7".parse().unwrap();
-    let options = Options { view_only: true, enforce_expiry: true, client_address: Some(address) };
+    let options = Options {
+        view_only: true,
+        enforce_expiry: true,
+        client_address: Some(address),
+        ..Options::default()
+    };
     assert_eq!((peek.grant.options, peek.remaining), (options, Duration::from_secs(60)));
 }
 

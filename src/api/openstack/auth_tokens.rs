@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::auth::{Caller, policy};
-use crate::config::{Endpoint, Host, Permission};
+use crate::config::{Endpoint, Permission};
 use crate::tokens::Token;
 
 use super::super::Core;
@@ -15,6 +15,9 @@ const POLICY: &str = "os_compute_api:os-console-auth-tokens";
 
 /// The first version for all console types; before, only RDP was known, which nova no longer has.
 const ALL_TYPES: Microversion = Microversion(31);
+
+/// The first version that tells of native SPICE clients' TLS port.
+const TLS_PORT: Microversion = Microversion(99);
 
 /// Tells the server and its console's address. Looking does not use the token up.
 pub(super) async fn show(
@@ -40,15 +43,21 @@ pub(super) async fn show(
     let entry = core.inventory.find(&grant.target).filter(|entry| entry.generation == grant.generation);
     let entry = entry.ok_or_else(unknown)?;
     let (host, port) = match entry.target.endpoint(grant.protocol).ok_or_else(unknown)? {
-        Endpoint::Tcp(Host::Name(name), port) => (Some(name.clone()), *port),
-        Endpoint::Tcp(Host::Ip(ip), port) => (Some(ip.to_string()), *port),
+        Endpoint::Tcp(host, port) | Endpoint::Tls(host, port, _) | Endpoint::Telnet(host, port, _) => {
+            (Some(host.to_string()), *port)
+        }
         // Nova's schema wants a number; a console without host and port has none.
-        Endpoint::Unix(_) => (None, 0),
+        Endpoint::Unix(_) | Endpoint::Tty(..) | Endpoint::Command(_) => (None, 0),
     };
-    Ok(json!({"console": {
+    let mut console = json!({
         "instance_uuid": grant.target,
         "host": host,
         "port": port,
         "internal_access_path": null,
-    }}))
+    });
+    if version >= TLS_PORT && grant.options.direct {
+        // A target has one SPICE port, which is plain.
+        console["tls_port"] = Value::Null;
+    }
+    Ok(json!({"console": console}))
 }

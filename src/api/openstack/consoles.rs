@@ -112,7 +112,8 @@ pub(super) async fn action(
         match otc {
             true => {
                 let template = at.core.settings.urls.otc_serial.clone();
-                Ok(Offer { dialect: Dialect::Otc, protocol: Protocol::Serial, template })
+                let options = Options::default();
+                Ok(Offer { dialect: Dialect::Otc, protocol: Protocol::Serial, template, options })
             }
             false => Offer::of(at.core, action.protocol, kind),
         }
@@ -127,6 +128,7 @@ struct Offer {
     dialect: Dialect,
     protocol: Protocol,
     template: String,
+    options: Options,
 }
 
 impl Offer {
@@ -145,7 +147,8 @@ impl Offer {
             _ => return invalid(),
         };
         let template = template.cloned().ok_or_else(|| unavailable(kind))?;
-        Ok(Self { dialect: Dialect::Openstack, protocol, template })
+        let options = Options { direct: kind == "spice-direct", ..Options::default() };
+        Ok(Self { dialect: Dialect::Openstack, protocol, template, options })
     }
 }
 
@@ -164,7 +167,7 @@ async fn open(
     if !policy::may_open_console(at.caller, &entry.target.project) {
         return Err(Fault::forbidden(POLICY));
     }
-    let Offer { dialect, protocol, template } = offer(&entry.target)?;
+    let Offer { dialect, protocol, template, options } = offer(&entry.target)?;
     (trail.dialect, trail.protocol) = (dialect, Some(protocol));
     let ask = Ask {
         request: trail.request,
@@ -173,7 +176,7 @@ async fn open(
         by: By::Caller(at.caller),
         via: trail.via(),
         ttl: at.core.settings.lifetimes.get(&dialect).copied(),
-        options: Options::default(),
+        options,
         template: &template,
     };
     let issued = at.core.issuer().issue(ask).await.map_err(|error| {

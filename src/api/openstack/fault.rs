@@ -197,4 +197,12 @@ mod tests {
         let body = r#"{"error":{"code":401,"message":"The request you have made requires authentication.","title":"Unauthorized"}}"#;
         assert_eq!(Fault::from(AuthError::Unauthenticated).body().to_string(), body);
     }
+
+    #[test]
+    fn a_key_that_signs_too_much_is_told_when_to_come_back() {
+        let fault = Fault::from(AuthError::TooMany);
+        let message = "Too many signed requests with this access key: try again later.";
+        assert_eq!(fault.body(), json!({"overLimit": {"code": 429, "message": message}}));
+        assert_eq!((fault.cause, fault.more), ("access-key-busy", More::RetryAfter(RETRY_AFTER)));
+    }
 }

@@ -110,6 +110,7 @@ fn target(id: &str, name: &str, kind: Kind) -> Target {
         mks: None,
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Share,
+        serial_reconnect: None,
         vnc_security: vec![VncSecurity::None],
     }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pty_process::{Command, Pty, Size};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::Pid;
 use tokio::net::UnixStream;
 use tokio::process::Child;
 use uuid::Uuid;
+
+use crate::targets::kill_session;
 
 use super::{Scratch, copy, write};
 
@@ -99,13 +101,8 @@ impl Shell {
 impl Drop for Shell {
     /// The child is reaped only after this, so its id is still its own, and its session's.
     fn drop(&mut self) {
-        let Some(leader) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
-        else {
-            return;
-        };
-        let _ = kill_process_group(leader, Signal::KILL);
-        for pid in members(Path::new("/proc"), leader) {
-            let _ = kill_process(pid, Signal::KILL);
+        if let Some(leader) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+            kill_session(leader);
         }
     }
 }
@@ -116,48 +113,5 @@ fn shell() -> (&'static str, &'static [&'static str]) {
         ("/bin/bash", &["--noprofile", "--norc", "-i"])
     } else {
         ("/bin/sh", &["-i"])
-    }
-}
-
-/// Processes of the session `leader` began: a shell's jobs are in process groups of their own (proc(5),
-/// `/proc/pid/stat`, field 6).
-fn members(proc: &Path, leader: Pid) -> Vec<Pid> {
-    let Ok(entries) = std::fs::read_dir(proc) else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| {
-        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-        // The name, field 2, is in brackets and may hold anything, brackets too.
-        let (_, behind) = stat.rsplit_once(')')?;
-        let session: i32 = behind.split_whitespace().nth(3)?.parse().ok()?;
-        (session == leader.as_raw_nonzero().get()).then(|| Pid::from_raw(pid)).flatten()
-    });
-    pids.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_processes_of_a_session() {
-        let proc = tempdir();
-        let process = |pid: &str, stat: &str| {
-            std::fs::create_dir(proc.0.join(pid)).expect("a directory");
-            std::fs::write(proc.0.join(pid).join("stat"), stat).expect("a file");
-        };
-        process("10", "10 (bash) S 1 10 10 34816 10 0");
-        process("11", "11 (a ) b) 10) R 10 11 10 34816 11 0");
-        process("12", "12 (other) S 1 12 12 0 -1 0");
-        process("self", "10 (bash) S 1 10 10 0");
-        process("13", "13 (cut");
-        let mut found = members(&proc.0, Pid::from_raw(10).expect("not zero"));
-        found.sort_by_key(|pid| pid.as_raw_nonzero());
-        assert_eq!(found, [10, 11].map(|pid| Pid::from_raw(pid).expect("not zero")));
-    }
-
-    fn tempdir() -> Scratch {
-        let dir = Scratch(std::env::temp_dir().join(format!("cg-proc-{}", Uuid::new_v4().simple())));
-        std::fs::create_dir(&dir.0).expect("a directory");
-        dir
     }
 }

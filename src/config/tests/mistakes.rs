@@ -22,7 +22,7 @@ fn unknown_settings() {
     check_target(
         "viewers = \"deny\"",
         "4: target.viewers: unknown setting; known here: id, kind, mks, name, \
-        os, project, region, serial, serial_viewers, spice, state, vnc, vnc_security, vnc_viewers, zone",
+        os, project, region, serial, serial_line, serial_viewers, spice, state, vnc, vnc_security, vnc_viewers, zone",
     );
     let sections =
         ["listen", "admin", "api", "tls", "proxy", "tokens", "limits", "urls", "auth", "audit", "inventory"];
@@ -202,7 +202,7 @@ fn dialects() {
         "2: api.ttl.huawei_ecs: unknown setting; did you mean huawei-ecs?",
     );
     let config = parse("[tokens]\nttl = \"5m\"\n[api.ttl]\nhuawei-bms = \"1h\"").unwrap();
-    assert_eq!(config.dialects.len(), 5, "all are on");
+    assert_eq!(config.dialects.len(), 6, "all are on");
     for dialect in &config.dialects {
         let minutes = if *dialect == Dialect::HuaweiBms { 60 } else { 5 };
         assert_eq!(config.lifetimes[dialect], std::time::Duration::from_secs(60 * minutes), "{dialect:?}");
@@ -210,20 +210,73 @@ fn dialects() {
 }
 
 #[test]
+fn serial_lines() {
+    let schemes = "\"tcp://host:port\", \"tls://host:port\", \"telnet://host:port\", \"unix:/path\", \
+                   \"tty:/dev/ttyS0\" or \"command:/path/of/program\"";
+    let serial = |text: &str, expected: &str| {
+        check_target(&format!("serial = \"{text}\""), &format!("4: target.serial: expected {expected}"));
+    };
+    serial("telnet://h", &format!("{schemes}, found \"telnet://h\""));
+    serial("ssh://h:22", &format!("{schemes}, found \"ssh://h:22\""));
+    let program =
+        "an absolute path, such as \"command:/usr/bin/ipmitool\", found \"command:ipmitool -H bmc1\"";
+    serial("command:ipmitool -H bmc1", program);
+    serial("tty:ttyS0", "an absolute path, such as \"tty:/dev/ttyS0\", found \"tty:ttyS0\"");
+    let kind = "is of a kind that only serial consoles have";
+    check_target("vnc = \"telnet://h:23\"", &format!("4: target.vnc: {kind}"));
+
+    let line = |endpoint: &str, setting: &str, expected: &str| {
+        let lines = format!("serial = \"{endpoint}\"\n[target.serial_line]\n{setting}");
+        check_target(&lines, &format!("6: target.serial_line.{expected}"));
+    };
+    line("tty:/dev/ttyS0", "baud = 1", "baud: expected a whole number from 50 to 12000000, found 1");
+    line("tty:/dev/ttyS0", "data_bits = 9", "data_bits: expected a whole number from 5 to 8, found 9");
+    line(
+        "tty:/dev/ttyS0",
+        "parity = \"mark\"",
+        "parity: expected \"none\", \"odd\" or \"even\", found \"mark\"",
+    );
+    line("tty:/dev/ttyS0", "stop_bits = 3", "stop_bits: expected a whole number from 1 to 2, found 3");
+    let flow = "flow: expected \"none\", \"xon-xoff\" or \"rts-cts\", found \"hardware\"";
+    line("tty:/dev/ttyS0", "flow = \"hardware\"", flow);
+    let rts = "rts: belongs to the flow control \"rts-cts\"; remove one of the two";
+    line("tty:/dev/ttyS0", "rts = true\nflow = \"rts-cts\"", rts);
+    line("tty:/dev/ttyS0", "dtr = 1", "dtr: expected true or false, found 1");
+    let pin = "pin: expected a certificate's SHA-256 fingerprint, 64 hexadecimal digits, found \"ab:cd\"";
+    line("tls://h:1", "pin = \"ab:cd\"", pin);
+    let both = format!("ca = \"a.pem\"\npin = \"{}\"", "0".repeat(64));
+    line("tls://h:1", &both, "ca: is not looked at when there is a pin; keep one of the two");
+    let name = "server_name: expected a host name or an address, such as \"ts1.example.org\", found \"a b\"";
+    line("tls://h:1", "server_name = \"a b\"", name);
+    line("tcp://h:1", "reconnect = \"2h\"", "reconnect: expected at most \"1h\", found \"2h\"");
+    let other = "is for telnet: and tty: endpoints, and serial is tcp://h:1; remove it";
+    line("tcp://h:1", "baud = 9600", &format!("baud: {other}"));
+    let other = "is for command: endpoints, and serial is telnet://h:1; remove it";
+    line("telnet://h:1", "args = [\"-v\"]", &format!("args: {other}"));
+    line(
+        "command:/bin/a",
+        "ca = \"a\"",
+        "ca: is for tls: endpoints, and serial is command:/bin/a; remove it",
+    );
+    let many = format!("args = [{}]", "\"a\",".repeat(65));
+    line("command:/bin/a", &many, "args: has more than 64 arguments; put them into a script");
+    line("unix:/a", "bauds = 1", "bauds: unknown setting; did you mean baud?");
+    check_target(
+        "serial = \"tty:/dev/ttyS0\"\nserial_viewers = \"steal\"",
+        "5: target.serial_viewers: a tty: is open once, so it takes \"deny\" only",
+    );
+    check_target(
+        "[target.serial_line]\nbaud = 9600",
+        "4: target.serial_line: is for a target with a serial endpoint; add serial, or remove this",
+    );
+}
+
+#[test]
 fn later_settings_are_refused_by_name() {
     let later = "is known, but not in this version";
-    for (text, place) in [
-        ("[tokens]\nresume_grace = \"60s\"", "2: tokens.resume_grace:"),
-        ("[tokens]\nstore = \"redis://h:6379/0\"", "2: tokens.store: a Redis store"),
-    ] {
-        let found = errors(text);
-        assert!(found.starts_with(&format!("c.toml:{place}")) && found.contains(later), "{found}");
-        assert_eq!(found.lines().count(), 1, "{found}");
-    }
-    check_target(
-        "serial = \"telnet://h:23\"",
-        &format!("4: target.serial: the endpoint scheme telnet: {later}"),
-    );
+    let found = errors("[tokens]\nresume_grace = \"60s\"");
+    assert!(found.starts_with("c.toml:2: tokens.resume_grace:") && found.contains(later), "{found}");
+    assert_eq!(found.lines().count(), 1, "{found}");
     check_target("serial_viewers = \"hub\"", &format!("4: target.serial_viewers: \"hub\" {later}"));
     check_target("vnc_security.types = [\"vnc\"]", &format!("4: target.vnc_security.types: \"vnc\" {later}"));
     check_target(

@@ -8,6 +8,7 @@ mod credentials;
 mod example;
 mod files;
 mod mistakes;
+mod token_store;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     let env = |name: &str| (name == "SET").then(|| "from-the-environment".to_owned());

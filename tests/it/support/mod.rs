@@ -8,15 +8,20 @@ pub(crate) mod chance;
 pub(crate) mod chromium;
 pub(crate) mod console;
 mod devtools;
+pub(crate) mod examples;
 pub(crate) mod files;
 mod keys;
 pub(crate) mod keystone;
+pub(crate) mod line;
 pub(crate) mod picture;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod qemu;
 pub(crate) mod qmp;
+#[allow(dead_code, reason = "the store's own tests, which use all of it, share it")]
+#[path = "../../../src/tokens/redis/testing.rs"]
+pub(crate) mod redis;
 pub(crate) mod rfb;
 pub(crate) mod server;
 pub(crate) mod temp;

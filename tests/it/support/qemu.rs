@@ -53,7 +53,21 @@ impl Guest {
     /// Boots a guest as `options` say.
     pub(crate) async fn boot_with(options: Options<'_>) -> Self {
         let dir = temp::dir();
-        let mut process = Process::start("qemu", command(dir.path(), options), dir.path());
+        let command = command(dir.path(), options);
+        Self::boot_by(command, dir, options).await
+    }
+
+    /// Boots a guest that has a SPICE console too, without a password; and where that is.
+    pub(crate) async fn boot_with_spice() -> (Self, PathBuf) {
+        let dir = temp::dir();
+        let socket = dir.path().join("spice");
+        let mut command = command(dir.path(), Options::default());
+        command.args(["-spice", &format!("unix=on,addr={},disable-ticketing=on", socket.display())]);
+        (Self::boot_by(command, dir, Options::default()).await, socket)
+    }
+
+    async fn boot_by(command: Command, dir: TempDir, options: Options<'_>) -> Self {
+        let mut process = Process::start("qemu", command, dir.path());
         let socket = dir.path().join("qmp");
         let mut qmp = process.ready("its monitor", async || Qmp::connect(&socket).await).await;
         let (vnc, serial) = if options.tcp {

@@ -8,7 +8,7 @@ use consolegate::api::Api;
 use consolegate::clock::Clock;
 use consolegate::config::Config;
 use consolegate::ids::{Protocol, TargetId, UserId};
-use consolegate::server::{Addresses, Command, Server};
+use consolegate::server::{Addresses, Command, Role, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -64,8 +64,22 @@ impl Running {
 
     /// Starts a server with this configuration; its token time stands still until it is advanced.
     pub(crate) fn with(config: Config) -> Self {
-        let clock = Clock::manual();
-        let server = Server::with_clock(config, clock.clone()).unwrap_or_else(|error| panic!("{error}"));
+        Self::in_role(config, Role::All)
+    }
+
+    /// As [`Running::with`], serving a part of it.
+    pub(crate) fn in_role(config: Config, role: Role) -> Self {
+        Self::start_at(config, role, Clock::manual())
+    }
+
+    /// As [`Running::with`], by a clock of the test's own.
+    pub(crate) fn at(config: Config, clock: Clock) -> Self {
+        Self::start_at(config, Role::All, clock)
+    }
+
+    fn start_at(config: Config, role: Role, clock: Clock) -> Self {
+        let server =
+            Server::with_clock(config, role, clock.clone()).unwrap_or_else(|error| panic!("{error}"));
         let (at, api) = (server.addresses(), server.api());
         let (commands, receiver) = mpsc::channel(4);
         let task = tokio::spawn(async move {

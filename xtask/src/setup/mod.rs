@@ -34,9 +34,15 @@ impl Parts {
     }
 }
 
+/// Whether QEMU knows `-spice`, whose help it then prints.
+fn qemu_has_spice() -> bool {
+    let help = Command::new("qemu-system-x86_64").args(["-spice", "help"]).output();
+    help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("disable-ticketing"))
+}
+
 /// Installs and builds all that `cargo xtask test` needs.
 pub(crate) fn for_tests() -> Result<Parts> {
-    ui::heading("Looking for what the tests need: npm, QEMU, Chromium, Xvnc, Python, a guest");
+    ui::heading("Looking for what the tests need: npm, QEMU, Chromium, Xvnc, Redis, Python, a guest");
     let mut missing = vec![];
     missing.extend(node::missing());
     missing.extend(chromium::missing()?);
@@ -46,6 +52,11 @@ pub(crate) fn for_tests() -> Result<Parts> {
         ("Xvnc", "tigervnc-standalone-server"),
         ("tigervncpasswd", "tigervnc-tools"),
         ("xsetroot", "x11-xserver-utils"),
+        ("redis-server", "redis-server"),
+        ("socat", "socat"),
+        ("ser2net", "ser2net"),
+        ("ipmi_sim", "openipmi"),
+        ("ipmitool", "ipmitool"),
     ];
     missing
         .extend(programs.iter().filter(|(program, _)| which(program).is_none()).map(|(_, package)| *package));
@@ -53,7 +64,14 @@ pub(crate) fn for_tests() -> Result<Parts> {
     if !std::path::Path::new("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf").exists() {
         missing.push("fonts-dejavu-core");
     }
+    if !std::path::Path::new("/usr/share/spice-html5/spice_auto.html").exists() {
+        missing.push("spice-html5");
+    }
     apt::install(&missing)?;
+    if !qemu_has_spice() {
+        // Ubuntu keeps it apart; Debian's QEMU has it.
+        apt::install(&["qemu-system-modules-spice"])?;
+    }
     node::check()?;
     Ok(Parts { chromium: chromium::find()?, guest: guest::build()?, venv: venv::build()? })
 }

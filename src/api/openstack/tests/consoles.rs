@@ -178,6 +178,25 @@ fn an_administrator_sees_where_a_token_leads_without_using_it() {
     }
     let serial = issue("bm", SERIAL);
     assert_eq!(look(serial.reveal(), "admin", "2.31").body, console("bm", json!("host.example.org"), 4444));
+    // A native SPICE client's port for TLS is told from 2.99 on, and of no other console.
+    let mut settings = settings();
+    settings.urls.openstack_spice = Some("{public_url}/spice_auto.html?token={token}".into());
+    settings.urls.openstack_spice_direct = Some("https://proxy/nova?token={token}".into());
+    let spice = Fixture::with(settings);
+    for (kind, version, has) in
+        [("spice-direct", "2.99", true), ("spice-direct", "2.98", false), ("spice-html5", "2.99", false)]
+    {
+        let body = format!(r#"{{"remote_console":{{"protocol":"spice","type":"{kind}"}}}}"#);
+        let at = [("OpenStack-API-Version", "compute latest")];
+        let token = spice.call(&remote("/v2.1/servers/many/remote-consoles", &body, &at)).token();
+        let uri = format!("/v2.1/os-console-auth-tokens/{}", token.reveal());
+        let headers = [("X-OpenStack-Nova-API-Version", version)];
+        let mut expected = console("many", json!("127.0.0.1"), 5930);
+        if has {
+            expected["console"]["tls_port"] = Value::Null;
+        }
+        assert_eq!(spice.call(&auth_token(&uri, "admin", &headers)).body, expected, "{kind} {version}");
+    }
     let unix = issue("unix", SERIAL);
     assert_eq!(look(unix.reveal(), "admin", "2.31").body, console("unix", json!(null), 0));
 

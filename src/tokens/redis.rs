@@ -1,0 +1,424 @@
+//! The store that several issuers and proxies share: a Redis, alone, with Sentinels, or a cluster.
+//!
+//! Each step is one Lua script (`lua/`), atomic in the server that has the token; that server's clock decides.
+//! A token remembers the history of writes it was issued in, and is refused in any other, so that a replica that
+//! was promoted before it heard of a claim gives nothing out twice.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::config;
+use crate::ids::Protocol;
+
+use super::{
+    Claim, Confirm, Grant, LEASE, Nonce, Peek, Revoke, Store, StoreError, StoreFuture, TOMBSTONE, TokenKey,
+};
+
+mod link;
+mod names;
+mod route;
+mod script;
+mod vet;
+
+#[cfg(test)]
+mod tests;
+
+use link::{Link, LinkError, Thread};
+use names::TokenNames;
+use route::Route;
+use script::{Scripts, Step};
+
+pub use vet::Unsafe;
+
+/// How long a call may take in all, the second try included: who waits is told 503 within two seconds.
+const DEADLINE: Duration = Duration::from_millis(1500);
+
+/// How much longer a key is kept than its content is of use: a minute's step of the server's clock loses nothing.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// Tokens that are asked about at the same time.
+const BATCH: usize = 64;
+
+/// Why a Redis store was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisSetupError {
+    /// The server must not be used.
+    #[error("tokens.store: {0}")]
+    Unsafe(#[from] Unsafe),
+    /// The certificates to trust.
+    #[error("tokens.redis.ca: {}: {source}", path.display())]
+    Ca {
+        /// Their file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// What the address or the certificates are not.
+    #[error("tokens.store: {0}")]
+    Address(#[from] RedisError),
+    /// No thread for it.
+    #[error("tokens.store: no thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Keeps tokens in a Redis that is shared.
+pub struct RedisStore {
+    steps: Arc<Steps>,
+    thread: Thread,
+}
+
+impl RedisStore {
+    /// Connects and looks at the server's settings; waits for that, two seconds at most. A server that does not
+    /// answer is no error: calls fail until it does.
+    ///
+    /// # Errors
+    /// If the server is unfit, or the settings cannot be used.
+    pub fn open(settings: &config::Redis) -> Result<Self, RedisSetupError> {
+        Self::with_scripts(settings, Scripts::new())
+    }
+
+    fn with_scripts(settings: &config::Redis, scripts: Scripts) -> Result<Self, RedisSetupError> {
+        let link = Link::new(Route::new(settings)?, scripts);
+        let store =
+            Self { steps: Arc::new(Steps { link, fenced: AtomicU64::new(0) }), thread: Thread::start()? };
+        let (answer, answered) = std::sync::mpsc::channel();
+        let steps = Arc::clone(&store.steps);
+        store.thread.spawn(async move {
+            let _ = answer.send(timeout(DEADLINE, steps.link.connection()).await.map(|made| made.map(drop)));
+        });
+        match answered.recv() {
+            Ok(Ok(Err(LinkError::Unsafe(cause)))) => Err(cause.into()),
+            Ok(Err(_)) => {
+                warn!("the token store has not answered yet");
+                Ok(store)
+            }
+            // What else is wrong was logged, and may be right soon.
+            _ => Ok(store),
+        }
+    }
+
+    /// How many claims and confirms were refused because the token was issued in another history: before a
+    /// failover, a restart, or a move to another node.
+    pub fn fenced(&self) -> u64 {
+        self.steps.fenced.load(Ordering::Relaxed)
+    }
+
+    /// Does the work on the store's own thread, within [`DEADLINE`], also if nobody waits for it any more.
+    fn begin<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        let (answer, mut answered) = oneshot::channel();
+        self.thread.spawn(async move {
+            let _ = answer.send(in_time(work).await);
+        });
+        Box::pin(async move { outcome(&mut answered).await })
+    }
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = || StoreError::Unavailable(format!("no answer within {DEADLINE:?}"));
+    timeout(DEADLINE, work).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn outcome<T>(answered: &mut oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("its thread has ended".to_owned())))
+}
+
+/// A caller who waits for a claim. Who goes away just when it has been answered gives it back as well.
+struct Waiting<'a> {
+    store: &'a RedisStore,
+    key: TokenKey,
+    nonce: Nonce,
+    answered: oneshot::Receiver<Result<Claim, StoreError>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.answered.close();
+        // Empty if it was taken, or was not sent; what is sent from now on comes back to its sender.
+        if let Ok(Ok(Claim::Won(_))) = self.answered.try_recv() {
+            drop(self.store.release(self.key, self.nonce));
+        }
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("fenced", &self.fenced()).finish_non_exhaustive()
+    }
+}
+
+impl Store for RedisStore {
+    fn create(&self, key: TokenKey, grant: Grant, ttl: Duration, most: usize) -> StoreFuture<'_, ()> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.create(&TokenNames::new(&key), &grant, ttl, most).await })
+    }
+
+    fn claim(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Claim> {
+        let steps = Arc::clone(&self.steps);
+        let (answer, answered) = oneshot::channel();
+        self.thread.spawn(async move {
+            let names = TokenNames::new(&key);
+            let claim = in_time(steps.claim(&names, nonce)).await;
+            // What may have been won, and what was won for a caller who has gone, is given back.
+            let unheard = claim.is_err();
+            if answer.send(claim).is_err() || unheard {
+                let _ = in_time(steps.release(&names, nonce)).await;
+            }
+        });
+        let mut waiting = Waiting { store: self, key, nonce, answered };
+        Box::pin(async move { outcome(&mut waiting.answered).await })
+    }
+
+    fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.confirm(&TokenNames::new(&key), nonce).await })
+    }
+
+    fn release(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.release(&TokenNames::new(&key), nonce).await })
+    }
+
+    fn revoke(&self, which: Revoke) -> StoreFuture<'_, usize> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.revoke(which).await })
+    }
+
+    fn peek(&self, key: TokenKey) -> StoreFuture<'_, Option<Peek>> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.peek(&TokenNames::new(&key)).await })
+    }
+}
+
+/// The steps, as the thread does them.
+struct Steps {
+    link: Arc<Link>,
+    fenced: AtomicU64,
+}
+
+impl Steps {
+    fn script(&self, step: Step, names: &TokenNames) -> Cmd {
+        self.link.scripts.call(step, &names.both())
+    }
+
+    async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let answer = self.link.call(command).await;
+        if let Err(LinkError::Redis(error)) = &answer
+            && matches!(error.kind(), ErrorKind::Server(_))
+        {
+            // It answers, but will not: a right that is missing, or memory. Who asked hears only that it failed.
+            warn!(%error, "the token store refused");
+        }
+        Ok(answer?)
+    }
+
+    /// The token first, then what finds it: it is handed out only when all of it stands, and it is looked for
+    /// when a place is needed, so that a place is never taken by a token that is not there yet.
+    async fn create(
+        self: Arc<Self>,
+        names: &TokenNames,
+        grant: &Grant,
+        ttl: Duration,
+        most: usize,
+    ) -> Result<(), StoreError> {
+        let json = serde_json::to_string(grant).map_err(strange)?;
+        let mut create = self.script(Step::Create, names);
+        create.arg(ms(ttl)).arg(grant.id.to_string()).arg(grant.protocol.as_str()).arg(json);
+        create.arg(ms(LEASE + SLACK));
+        match self.call::<String>(&create).await?.as_str() {
+            "created" => {}
+            "exists" => return Err(StoreError::Exists),
+            other => return Err(strange(other)),
+        }
+        let filed = self.file(names, grant, ttl, most).await;
+        if filed.is_err() {
+            // Nobody has the token; it only takes room.
+            let _ = self.call::<i64>(&self.script(Step::Revoke, names)).await;
+        }
+        filed
+    }
+
+    /// Puts the token where revocations look, and, if it is counted, on a place.
+    async fn file(
+        self: &Arc<Self>,
+        names: &TokenNames,
+        grant: &Grant,
+        ttl: Duration,
+        most: usize,
+    ) -> Result<(), StoreError> {
+        let note = |index: &String| {
+            let mut note = self.link.scripts.call(Step::Note, &[index]);
+            // A claim made in time outlives the token, and can be revoked as long.
+            note.arg(&names.hash).arg(ms(ttl + LEASE)).arg(ms(SLACK));
+            note
+        };
+        let [target, project, user] = names::indexes(grant).map(|index| note(&index));
+        let noted = tokio::try_join!(
+            self.call::<String>(&target),
+            self.call::<String>(&project),
+            self.call::<String>(&user),
+        );
+        noted?;
+        if most == 0 { Ok(()) } else { self.seat(names, grant, ttl, most).await }
+    }
+
+    /// Takes one of the target's `most` places. Tokens that were spent or revoked keep theirs until one is needed.
+    async fn seat(
+        self: &Arc<Self>,
+        names: &TokenNames,
+        grant: &Grant,
+        ttl: Duration,
+        most: usize,
+    ) -> Result<(), StoreError> {
+        let seats = names::seats(grant);
+        let mut seat = self.link.scripts.call(Step::Seat, &[&seats]);
+        seat.arg(&names.hash).arg(ms(ttl)).arg(ms(SLACK)).arg(most);
+        loop {
+            let taken: Vec<String> = self.call(&seat).await?;
+            if taken.is_empty() {
+                return Ok(());
+            }
+            let spent = self.each(taken, |steps, names| async move {
+                let live = steps.peek(&names).await?.is_some();
+                Ok((!live).then_some(names.hash))
+            });
+            let spent: Vec<String> = spent.await?.into_iter().flatten().collect();
+            if spent.is_empty() {
+                return Err(StoreError::Outstanding(most));
+            }
+            let mut leave = redis::cmd("ZREM");
+            leave.arg(&seats).arg(spent);
+            self.call::<i64>(&leave).await?;
+        }
+    }
+
+    async fn claim(&self, names: &TokenNames, nonce: Nonce) -> Result<Claim, StoreError> {
+        let mut claim = self.script(Step::Claim, names);
+        claim.arg(hex(nonce)).arg(ms(LEASE)).arg(ms(SLACK));
+        let answer: Vec<String> = self.call(&claim).await?;
+        let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
+        match answer[..] {
+            ["won", grant] => Ok(Claim::Won(Arc::new(parse(grant)?))),
+            ["busy", protocol] => Ok(Claim::Busy(self::protocol(protocol)?)),
+            ["spent", protocol] => Ok(Claim::Spent(self::protocol(protocol)?)),
+            ["unknown"] => Ok(Claim::Unknown),
+            ["fenced"] => {
+                self.count_fenced("claim");
+                Ok(Claim::Unknown)
+            }
+            _ => Err(strange("an unknown answer to a claim")),
+        }
+    }
+
+    async fn confirm(&self, names: &TokenNames, nonce: Nonce) -> Result<Confirm, StoreError> {
+        let mut confirm = self.script(Step::Confirm, names);
+        confirm.arg(hex(nonce)).arg(ms(TOMBSTONE)).arg(ms(SLACK));
+        match self.call::<String>(&confirm).await?.as_str() {
+            "confirmed" => Ok(Confirm::Confirmed),
+            "lost" => Ok(Confirm::Lost),
+            "fenced" => {
+                self.count_fenced("confirm");
+                Ok(Confirm::Lost)
+            }
+            other => Err(strange(other)),
+        }
+    }
+
+    fn count_fenced(&self, step: &'static str) {
+        self.fenced.fetch_add(1, Ordering::Relaxed);
+        info!(step, cause = "fenced", "the token was issued before the store's last failover or restart");
+    }
+
+    async fn release(&self, names: &TokenNames, nonce: Nonce) -> Result<(), StoreError> {
+        let mut release = self.script(Step::Release, names);
+        release.arg(hex(nonce));
+        self.call::<String>(&release).await.map(drop)
+    }
+
+    /// If an answer is lost on the way, what it counted is not counted again; nothing is left unrevoked.
+    async fn revoke(self: Arc<Self>, which: Revoke) -> Result<usize, StoreError> {
+        let Some(index) = names::index_of(&which) else {
+            let Revoke::Token(key) = which else { return Ok(0) };
+            return self.revoke_one(&TokenNames::new(&key)).await;
+        };
+        let mut range = redis::cmd("ZRANGE");
+        range.arg(index).arg(0).arg(-1);
+        let tokens: Vec<String> = self.call(&range).await?;
+        let revoked = self.each(tokens, |steps, names| async move { steps.revoke_one(&names).await });
+        Ok(revoked.await?.into_iter().sum())
+    }
+
+    async fn revoke_one(&self, names: &TokenNames) -> Result<usize, StoreError> {
+        self.call(&self.script(Step::Revoke, names)).await
+    }
+
+    async fn peek(&self, names: &TokenNames) -> Result<Option<Peek>, StoreError> {
+        let found: Option<(String, u64)> = self.call(&self.script(Step::Peek, names)).await?;
+        let Some((grant, remaining)) = found else { return Ok(None) };
+        Ok(Some(Peek { grant: Arc::new(parse(&grant)?), remaining: Duration::from_millis(remaining) }))
+    }
+
+    /// Does `work` for each token, [`BATCH`] at a time; they may be on different nodes.
+    async fn each<T: Send + 'static, F>(
+        self: &Arc<Self>,
+        tokens: Vec<String>,
+        work: impl Fn(Arc<Self>, TokenNames) -> F,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let mut done = Vec::with_capacity(tokens.len());
+        let mut tokens = tokens.into_iter();
+        loop {
+            let mut batch: JoinSet<_> = tokens
+                .by_ref()
+                .take(BATCH)
+                .map(|hash| work(Arc::clone(self), TokenNames::of(hash)))
+                .collect();
+            if batch.is_empty() {
+                return Ok(done);
+            }
+            while let Some(one) = batch.join_next().await {
+                done.push(one.map_err(strange)??);
+            }
+        }
+    }
+}
+
+fn hex(nonce: Nonce) -> String {
+    format!("{:032x}", nonce.0)
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn parse(grant: &str) -> Result<Grant, StoreError> {
+    serde_json::from_str(grant).map_err(strange)
+}
+
+fn protocol(name: &str) -> Result<Protocol, StoreError> {
+    serde_json::from_value(serde_json::Value::from(name)).map_err(strange)
+}
+
+/// Something in the store is not of our making.
+fn strange(what: impl fmt::Display) -> StoreError {
+    StoreError::Unavailable(format!("it holds what it should not: {what}"))
+}
+
+impl From<LinkError> for StoreError {
+    fn from(error: LinkError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

@@ -1,0 +1,63 @@
+-- What every script begins with. A script is one step: Redis runs nothing beside it.
+--
+-- KEYS[1], the token:  HISTORY EXPIRY GRANT-ID PROTOCOL GRANT      written by issuers alone
+-- KEYS[2], its claim:  claimed NONCE LEASE GRANT-ID                written by proxies alone
+--                      spent NONCE FORGET PROTOCOL
+--
+-- Times are milliseconds of this server's clock. They decide; the keys' own expiry only tidies up behind them.
+
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function ms(time)
+  return string.format('%.0f', time)
+end
+
+-- The id of this server's history of writes, or nil if it is no primary. A server that was promoted, or that
+-- has read its data from a file, begins a new history: it may have lost claims, so what was issued under
+-- another one is refused.
+local function history()
+  local info = redis.call('INFO', 'replication')
+  if not string.find(info, 'role:master', 1, true) then
+    return nil
+  end
+  return string.match(info, 'master_replid:(%x+)')
+end
+
+local function not_primary()
+  return redis.error_reply('READONLY this server is no primary')
+end
+
+-- The token, or nil; and whether it is there, but of another history.
+local function token(history)
+  local value = redis.call('GET', KEYS[1])
+  if not value then
+    return nil, false
+  end
+  local issued, expiry, id, protocol, grant = string.match(value, '^(%x+) (%d+) (%S+) (%S+) (.*)$')
+  if issued ~= history then
+    return nil, true
+  end
+  return { expiry = tonumber(expiry), id = id, protocol = protocol, grant = grant }, false
+end
+
+-- The claim or tombstone in force, or nil. A claim is of one grant: what was revoked since is not held.
+local function claim(token, now)
+  local value = redis.call('GET', KEYS[2])
+  if not value then
+    return nil
+  end
+  local kind, nonce, till, last = string.match(value, '^(%a+) (%S+) (%d+) (%S+)$')
+  till = tonumber(till)
+  if now >= till then
+    return nil
+  elseif kind == 'spent' then
+    return { spent = true, nonce = nonce, protocol = last }
+  elseif token and token.id == last then
+    return { spent = false, nonce = nonce }
+  end
+  return nil
+end
+

@@ -1,0 +1,17 @@
+-- ARGV: nonce, how long a tombstone stays, how much longer its key is kept
+local history = history()
+if not history then return not_primary() end
+local now = now()
+local token, fenced = token(history)
+local claim = claim(token, now)
+if not claim or claim.nonce ~= ARGV[1] then
+  return fenced and 'fenced' or 'lost'
+elseif not claim.spent then
+  local forget = math.max(token.expiry, now) + ARGV[2]
+  local value = 'spent ' .. ARGV[1] .. ' ' .. ms(forget) .. ' ' .. token.protocol
+  -- First what only a proxy may do: who may not leaves everything as it was.
+  redis.call('SET', KEYS[2], value, 'PX', ms(forget - now + ARGV[3]))
+  -- The token goes, so that nothing opens it should its tombstone be lost.
+  redis.call('DEL', KEYS[1])
+end
+return 'confirmed'

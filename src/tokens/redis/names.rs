@@ -1,0 +1,87 @@
+//! The keys of the store, by which ACLs and cluster slots tell things apart.
+
+use std::fmt::Write as _;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::tokens::{Grant, Revoke, TokenKey};
+
+/// What would end a hash tag, or a line of `redis-cli`.
+const ODD: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'%').add(b' ').add(b'"').add(b'\\');
+
+/// The two keys of one token. What stands in braces decides a cluster's slot: both are on one node.
+pub(super) struct TokenNames {
+    /// SHA-256 of the token, in hexadecimal.
+    pub(super) hash: String,
+    /// The token, which issuers write.
+    pub(super) token: String,
+    /// Its claim or tombstone, which proxies write.
+    pub(super) claim: String,
+}
+
+impl TokenNames {
+    pub(super) fn new(key: &TokenKey) -> Self {
+        let mut hash = String::with_capacity(64);
+        for byte in key.as_bytes() {
+            // Writing to a String cannot fail.
+            let _ = write!(hash, "{byte:02x}");
+        }
+        Self::of(hash)
+    }
+
+    pub(super) fn of(hash: String) -> Self {
+        let (token, claim) =
+            (format!("consolegate:token:{{{hash}}}"), format!("consolegate:claim:{{{hash}}}"));
+        Self { hash, token, claim }
+    }
+
+    pub(super) fn both(&self) -> [&str; 2] {
+        [&self.token, &self.claim]
+    }
+}
+
+/// The indexes that a grant's token is in.
+pub(super) fn indexes(grant: &Grant) -> [String; 3] {
+    [
+        index("target", grant.target.as_str()),
+        index("project", grant.project.as_str()),
+        index("user", grant.user.as_str()),
+    ]
+}
+
+/// The index that names what is to be revoked; a single token needs none.
+pub(super) fn index_of(which: &Revoke) -> Option<String> {
+    let name = match which {
+        Revoke::Token(_) => return None,
+        Revoke::Target(id) => id.as_str(),
+        Revoke::Project(id) => id.as_str(),
+        Revoke::User(id) => id.as_str(),
+    };
+    Some(index(which.kind(), name))
+}
+
+/// A target's tokens that are counted as outstanding.
+pub(super) fn seats(grant: &Grant) -> String {
+    let target = utf8_percent_encode(grant.target.as_str(), ODD);
+    format!("consolegate:seats:{{{target}}}")
+}
+
+fn index(kind: &str, name: &str) -> String {
+    format!("consolegate:index:{kind}:{{{}}}", utf8_percent_encode(name, ODD))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_to_their_braces() {
+        let names = TokenNames::new(&TokenKey::from([0xab; 32]));
+        assert_eq!(names.token, format!("consolegate:token:{{{}}}", "ab".repeat(32)));
+        assert_eq!(names.claim, format!("consolegate:claim:{{{}}}", "ab".repeat(32)));
+        let user = index_of(&Revoke::User("a}b {ü%".into())).unwrap();
+        assert_eq!(user, "consolegate:index:user:{a%7Db%20%7B%C3%BC%25}");
+        let target = index_of(&Revoke::Target("vm-1".into())).unwrap();
+        assert_eq!(target, "consolegate:index:target:{vm-1}");
+    }
+}
