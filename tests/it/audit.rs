@@ -206,7 +206,8 @@ async fn a_spice_viewers_channels_go_back_to_one_claim_and_breaks_are_written_do
     let (dir, pair, guest) = (temp::dir(), Pair::new().await, Console::new(Manner::Echo).await);
     let file = dir.path().join("audit.jsonl");
     let consoles = format!("serial = \"tty:{}\"\n{}", pair.ours().display(), guest.setting("spice"));
-    let more = format!("[audit]\nfile = {file:?}\n[admin]\ntoken = \"{ADMIN}\"\n");
+    let urls = "[urls]\nopenstack_spice = \"{public_url}/spice_auto.html?token={token}\"";
+    let more = format!("[audit]\nfile = {file:?}\n[admin]\ntoken = \"{ADMIN}\"\n{urls}\n");
     let server = Running::start(&(more + &target(VM, "vm", &consoles))).await;
     let token = server.token(VM, Protocol::Serial).await;
     let (mut console, _) = open(&server.ws(&token), &[]).await.unwrap();
