@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod audit;
 pub mod auth;
 pub mod certs;
 pub mod cli;
@@ -18,6 +19,7 @@ pub mod config;
 pub mod ids;
 pub mod limits;
 pub mod log;
+pub mod metrics;
 pub mod net;
 pub mod proxy;
 pub mod relay;

@@ -37,7 +37,7 @@ pub fn init(format: Format) -> Result<(), LogError> {
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match format {
         Format::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init()?,
-        Format::Json => registry.with(layer.json().flatten_event(true)).try_init()?,
+        Format::Json => registry.with(layer.json().flatten_event(true).with_span_list(false)).try_init()?,
     }
     report_panics();
     Ok(())

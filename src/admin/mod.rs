@@ -1,7 +1,8 @@
 //! The admin listener: whether the process lives, its sessions, and the targets a control plane registers.
 //!
-//! Health needs no credential; everything else the bearer token of `[admin]`.
+//! Health and metrics need no credential; everything else the bearer token of `[admin]`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +16,16 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::api::Source;
+use crate::audit::{Audit, Event, Kind};
 use crate::config;
 use crate::ids::RequestId;
+use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::targets::Registry;
 use crate::tokens::Revoker;
 
+mod metrics;
 mod refusal;
 mod sessions;
 mod targets;
@@ -37,11 +42,28 @@ type Reply = Response<Full<Bytes>>;
 
 /// What the admin listener works with.
 pub struct Admin {
-    /// SHA-256 of the bearer token; absent: nothing but health is answered.
+    /// SHA-256 of the bearer token; absent: nothing but health and metrics is answered.
     token: Option<[u8; 32]>,
     proxy: Arc<Proxy>,
     registry: Arc<Registry>,
     revoker: Revoker,
+    audit: Audit,
+    metrics: Metrics,
+}
+
+/// One request, as the lines about it name it.
+#[derive(Clone, Copy)]
+struct Asked {
+    request: RequestId,
+    source: Option<IpAddr>,
+}
+
+impl Asked {
+    /// What an operator did, for the audit log.
+    fn event(self, kind: Kind) -> Event {
+        let (request, source) = (Some(self.request), self.source);
+        Event { request, source, via: Some("admin"), ..Event::new(kind) }
+    }
 }
 
 impl Admin {
@@ -54,7 +76,13 @@ impl Admin {
     ) -> Self {
         let token = credential.token.as_ref();
         let token = token.map(|token| Sha256::digest(token.expose_secret().as_bytes()).into());
-        Self { token, proxy, registry, revoker }
+        Self { token, proxy, registry, revoker, audit: Audit::default(), metrics: Metrics::default() }
+    }
+
+    /// The same with what operators do written down, and with these metrics to show.
+    #[must_use]
+    pub fn observed(self, audit: Audit, metrics: Metrics) -> Self {
+        Self { audit, metrics, ..self }
     }
 
     /// Answers a request on the admin listener. `draining` is true from SIGTERM on.
@@ -64,13 +92,18 @@ impl Admin {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let id = RequestId::random();
+        let source = request.extensions().get().map(|Source(address)| *address);
+        let asked = Asked { request: id, source };
         let path = request.uri().path().to_owned();
-        let mut response = match self.run(request, &path, draining, id).await {
+        let mut response = match self.run(request, &path, draining, asked).await {
             Ok(response) => response,
             Err(refusal) => {
                 // Not the path: it holds what callers chose.
                 let (status, code) = (refusal.status.as_u16(), refusal.code);
                 tracing::info!(request = %id, listener = "admin", status, code, "request refused");
+                let (status, cause) = (Some(status), Some(code));
+                self.metrics.refused("admin", code);
+                self.audit.record(|| Event { status, cause, ..asked.event(Kind::Refuse) });
                 refusal.respond(id)
             }
         };
@@ -85,7 +118,7 @@ impl Admin {
         request: Request<B>,
         path: &str,
         draining: bool,
-        id: RequestId,
+        asked: Asked,
     ) -> Result<Reply, Refusal>
     where
         B: Body<Data = Bytes>,
@@ -94,6 +127,12 @@ impl Admin {
         let method = request.method().clone();
         if let Some(check) = path.strip_prefix("/health/") {
             return self.health(check, &method, draining);
+        }
+        if path == "/metrics" {
+            return match method {
+                Method::GET | Method::HEAD => Ok(metrics::respond(self, draining)),
+                _ => Err(Refusal::method("GET, HEAD")),
+            };
         }
         if !self.is_admin(request.headers()) {
             return Err(Refusal::unauthorized());
@@ -113,9 +152,9 @@ impl Admin {
                     Method::GET | Method::HEAD => targets::show(&self.registry, &target),
                     Method::PUT => {
                         let document = body(request.into_body()).await?;
-                        targets::put(self, target, document, id).await
+                        targets::put(self, target, document, asked).await
                     }
-                    Method::DELETE => targets::remove(self, target, id).await,
+                    Method::DELETE => targets::remove(self, target, asked).await,
                     _ => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
                 }
             }
@@ -124,9 +163,9 @@ impl Admin {
                 _ => Err(Refusal::method("GET, HEAD")),
             },
             (Some(("sessions", below)), _) => match (below.strip_suffix("/break"), method) {
-                (Some(session), Method::POST) => sessions::send_break(self.proxy.sessions(), session, id),
+                (Some(session), Method::POST) => sessions::send_break(self, session, asked),
                 (Some(_), _) => Err(Refusal::method("POST")),
-                (None, Method::DELETE) => sessions::end(self.proxy.sessions(), below, id),
+                (None, Method::DELETE) => sessions::end(self, below, asked),
                 (None, _) => Err(Refusal::method("DELETE")),
             },
             _ => Err(Refusal::no_route()),

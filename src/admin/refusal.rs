@@ -31,7 +31,8 @@ impl Refusal {
     }
 
     pub(super) fn no_route() -> Self {
-        let message = "No such path. There are /health/live, /health/ready, /v1/targets, /v1/sessions.";
+        let message =
+            "No such path. There are /health/live, /health/ready, /metrics, /v1/targets, /v1/sessions.";
         Self::new(StatusCode::NOT_FOUND, "ADMIN.0002", message)
     }
 

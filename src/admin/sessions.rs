@@ -7,11 +7,11 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::ids::RequestId;
+use crate::audit::{Event, Kind};
 use crate::proxy::{Session, Sessions};
 use crate::relay::End;
 
-use super::{Refusal, Reply, done, respond};
+use super::{Admin, Asked, Refusal, Reply, done, respond};
 
 /// `GET /v1/sessions`: oldest first. At most `limits.sessions` lines, so there are no pages.
 pub(super) fn list(sessions: &Sessions) -> Reply {
@@ -39,21 +39,28 @@ fn view(session: &Arc<Session>) -> Value {
 }
 
 /// `DELETE /v1/sessions/{id}`: the viewer is closed with 1008.
-pub(super) fn end(sessions: &Sessions, id: &str, request: RequestId) -> Result<Reply, Refusal> {
+pub(super) fn end(admin: &Admin, id: &str, asked: Asked) -> Result<Reply, Refusal> {
     let session = id.parse::<Uuid>().map_err(|_| Refusal::no_session())?;
-    if !sessions.stop(session, &End::Revoked) {
+    if !admin.proxy.sessions().stop(session, &End::Revoked) {
         return Err(Refusal::no_session());
     }
+    let (session_id, cause) = (Some(session), Some("session-ended"));
+    admin.audit.record(|| Event { session: session_id, cause, ..asked.event(Kind::Admin) });
+    let request = asked.request;
     tracing::info!(%request, listener = "admin", %session, "session ended by an operator");
     Ok(done())
 }
 
 /// `POST /v1/sessions/{id}/break`: a break on the session's serial line, as SysRq and boot loaders want it.
-pub(super) fn send_break(sessions: &Sessions, id: &str, request: RequestId) -> Result<Reply, Refusal> {
+pub(super) fn send_break(admin: &Admin, id: &str, asked: Asked) -> Result<Reply, Refusal> {
+    let sessions = admin.proxy.sessions();
     let session = id.parse::<Uuid>().ok().and_then(|id| sessions.find(id)).ok_or_else(Refusal::no_session)?;
     if !session.send_break() {
         return Err(Refusal::no_break());
     }
+    let (session_id, cause) = (Some(session.id), Some("break-sent"));
+    admin.audit.record(|| Event { session: session_id, cause, ..asked.event(Kind::Admin) });
+    let request = asked.request;
     tracing::info!(%request, listener = "admin", session = %session.id, "break sent by an operator");
     Ok(done())
 }

@@ -6,12 +6,13 @@ use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
+use crate::audit::{Event, Kind};
 use crate::config::target_to_json;
-use crate::ids::{RequestId, TargetId};
+use crate::ids::TargetId;
 use crate::targets::{Change, Entry, Registry, RegistryError, Source};
-use crate::tokens::Revoke;
+use crate::tokens::{Revoke, Revoked};
 
-use super::{Admin, Refusal, Reply, done, respond};
+use super::{Admin, Asked, Refusal, Reply, done, respond};
 
 /// The most targets one answer lists; `next` leads on.
 const MAX_LIMIT: usize = 1000;
@@ -64,38 +65,49 @@ pub(super) async fn put(
     admin: &Admin,
     id: TargetId,
     document: Value,
-    request: RequestId,
+    asked: Asked,
 ) -> Result<Reply, Refusal> {
-    let change = change(admin, &id, request, move |registry, id| registry.put(id, &document)).await?;
+    let change =
+        change(admin, &id, (asked, "target-put"), move |registry, id| registry.put(id, &document)).await?;
     let entry = admin.registry.inventory().find(&id).ok_or(RegistryError::Unknown)?;
     let status = if change.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(respond(status, &view(&admin.registry, &entry)))
 }
 
 /// `DELETE /v1/targets/{id}`: its tokens open nothing any more, its consoles end.
-pub(super) async fn remove(admin: &Admin, id: TargetId, request: RequestId) -> Result<Reply, Refusal> {
-    change(admin, &id, request, Registry::remove).await?;
+pub(super) async fn remove(admin: &Admin, id: TargetId, asked: Asked) -> Result<Reply, Refusal> {
+    change(admin, &id, (asked, "target-removed"), Registry::remove).await?;
     Ok(done())
 }
 
 async fn change(
     admin: &Admin,
     id: &TargetId,
-    request: RequestId,
+    (asked, what): (Asked, &'static str),
     work: impl FnOnce(&Registry, &TargetId) -> Result<Change, RegistryError> + Send + 'static,
 ) -> Result<Change, Refusal> {
     let (registry, target) = (Arc::clone(&admin.registry), id.clone());
     // The disk decides how long this takes; other sessions of this worker must not wait for it. A caller that
     // hangs up meanwhile does not stop it, so what follows from the change is done beside it, in a task.
-    let revoker = admin.revoker.clone();
+    let (revoker, audit) = (admin.revoker.clone(), admin.audit.clone());
     let worked = tokio::spawn(async move {
         let id = target.clone();
         let changed = tokio::task::spawn_blocking(move || work(&registry, &target)).await;
         let change = changed.map_err(|_| Refusal::crashed())??;
-        let ended =
-            if change.void { revoker.revoke(Revoke::Target(id.clone())).await? } else { Default::default() };
+        let ended = match change.void {
+            true => revoker.revoke(Revoke::Target(id.clone())).await,
+            false => Ok(Revoked::default()),
+        };
+        audit.record(|| Event {
+            target: Some(id.as_str().into()),
+            cause: Some(what),
+            tokens: ended.as_ref().ok().map(|ended| ended.tokens),
+            sessions: ended.as_ref().ok().map(|ended| ended.sessions),
+            ..asked.event(Kind::Admin)
+        });
+        let ended = ended?;
         tracing::info!(
-            %request, listener = "admin", target = %id, created = change.created, tokens = ended.tokens,
+            request = %asked.request, listener = "admin", target = %id, created = change.created, tokens = ended.tokens,
             sessions = ended.sessions, "target changed"
         );
         Ok::<_, Refusal>(change)

@@ -322,6 +322,13 @@ pub static CAUSES: &[Cause] = &[
         "The token is another user's.",
         "Let its user or an administrator revoke it.",
     ),
+    cause(
+        "CONSOLE.0041",
+        "audit",
+        &[503],
+        "The audit log cannot be written, and nothing is issued without it.",
+        "Try again after `Retry-After`; if it stays, look at the disk of `audit.file`.",
+    ),
 ];
 
 #[cfg(test)]

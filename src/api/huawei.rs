@@ -88,7 +88,7 @@ pub(super) async fn handle(core: &Core, call: Call, console: Option<&Console>) -
     let path = console.map_or_else(|| Path::without(&call.path), |console| console.path(&call.path));
     // Those that ask for the projects, or get lost, are on their way to some dialect of ours.
     let dialect = console.map_or(Dialect::HuaweiEcs, |console| console.dialect);
-    let mut trail = Trail::new(call.request, dialect, path.template(console));
+    let mut trail = Trail::new(&call, dialect, path.template(console));
     let result = match (console, path) {
         (Some(console), Path::Console { project, server }) => {
             trail.target = Some(server.clone());
@@ -96,7 +96,7 @@ pub(super) async fn handle(core: &Core, call: Call, console: Option<&Console>) -
         }
         (_, path) => other(core, call, &path, &mut trail).await,
     };
-    trail.log(result.as_ref().err().map(|refusal| (refusal.status, refusal.cause)));
+    trail.log(core, result.as_ref().err().map(|refusal| (refusal.status, refusal.cause)));
     let request = trail.request.to_string();
     let mut response = match &result {
         Ok(body) => answer::json(StatusCode::OK, body),
@@ -142,6 +142,7 @@ async fn open(
         entry: &entry,
         protocol: console.protocol,
         by: By::Caller(&caller),
+        via: trail.via(),
         ttl: core.settings.lifetimes.get(&console.dialect).copied(),
         options: Options::default(),
         template: (console.template)(&core.settings.urls),

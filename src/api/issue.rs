@@ -1,13 +1,16 @@
 //! The one way to a console URL, whatever the dialect: check the server, make a grant, keep it, fill the URL.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::audit::{self, Audit, Event, Slot};
 use crate::auth::Caller;
-use crate::config::{Kind, State, Target, TokenFormat};
+use crate::config::{Dialect, Kind, State, Target, TokenFormat};
 use crate::ids::{GrantId, ProjectId, Protocol, RequestId, UserId};
 use crate::limits::Rate;
+use crate::metrics::Metrics;
 use crate::targets::Entry;
 use crate::tokens::{Fingerprinter, Grant, Options, Store, StoreError, Token, TokenError};
 
@@ -43,6 +46,9 @@ pub enum IssueError {
     /// No token could be made.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The decision could not be written down.
+    #[error(transparent)]
+    Audit(#[from] audit::Unavailable),
 }
 
 /// Who asks.
@@ -52,6 +58,20 @@ pub(super) enum By<'a> {
     Caller(&'a Caller),
     /// The operator of this process, without any.
     Operator(&'a UserId),
+}
+
+/// Which way it was asked.
+#[derive(Clone, Copy)]
+pub(super) struct Via {
+    /// None by the operator of this process.
+    pub(super) dialect: Option<Dialect>,
+    pub(super) source: Option<IpAddr>,
+}
+
+impl Via {
+    fn name(self) -> &'static str {
+        self.dialect.map_or("operator", Dialect::as_str)
+    }
 }
 
 /// The pace of each caller: of a user on behalf of a project.
@@ -64,6 +84,7 @@ pub(super) struct Ask<'a> {
     pub(super) entry: &'a Entry,
     pub(super) protocol: Protocol,
     pub(super) by: By<'a>,
+    pub(super) via: Via,
     /// Lifetime of the token; the configured one if not given.
     pub(super) ttl: Option<Duration>,
     /// What narrows the grant.
@@ -92,6 +113,8 @@ pub(super) struct Issuer<'a> {
     pub(super) now: Duration,
     /// Most unspent tokens of one target; 0 means no cap.
     pub(super) outstanding: usize,
+    pub(super) audit: &'a Audit,
+    pub(super) metrics: &'a Metrics,
 }
 
 impl Issuer<'_> {
@@ -115,13 +138,17 @@ impl Issuer<'_> {
             }
             By::Operator(_) => 0,
         };
+        let slot = self.audit.reserve()?;
         let grant = grant(&ask);
         let token = self.keep(&grant, ttl, most).await?;
-        Ok(Issued {
+        let issued = Issued {
             url: self.public.fill(ask.template, &token, target),
             grant: grant.id,
             fingerprint: self.fingerprinter.fingerprint(&token.key()),
-        })
+        };
+        self.metrics.issued(ask.via.name(), ask.protocol);
+        write_down(slot, &ask, &grant, &issued, ttl);
+        Ok(issued)
     }
 
     fn pace(&self, caller: &Caller) -> Result<(), IssueError> {
@@ -160,6 +187,22 @@ fn grant(ask: &Ask<'_>) -> Grant {
         },
         options: ask.options,
     }
+}
+
+fn write_down(slot: Slot, ask: &Ask<'_>, grant: &Grant, issued: &Issued, ttl: Duration) {
+    slot.record(|| Event {
+        request: Some(ask.request),
+        source: ask.via.source,
+        via: Some(ask.via.name()),
+        user: Some(grant.user.as_str().into()),
+        project: Some(grant.project.as_str().into()),
+        target: Some(grant.target.as_str().into()),
+        protocol: Some(grant.protocol),
+        grant: Some(grant.id),
+        token: Some(issued.fingerprint.clone()),
+        seconds: Some(ttl.as_secs()),
+        ..Event::new(audit::Kind::Issue)
+    });
 }
 
 /// Whether a console of the server may be opened now. A stopped physical server keeps its console: watching

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
 use hyper::{HeaderMap, Method, Request, Response};
 
+use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{Config, Dialect, Tokens, Urls};
 use crate::ids::{Protocol, RequestId, TargetId, UserId};
+use crate::metrics::Metrics;
 use crate::targets::Inventory;
 use crate::tokens::{Fingerprinter, Live, Options, Revoker, Store};
 
@@ -43,7 +45,7 @@ mod testing;
 pub use cause::{CAUSES, Cause};
 pub use issue::IssueError;
 
-use issue::{Ask, By, Issuer, Pace};
+use issue::{Ask, By, Issuer, Pace, Via};
 use url::Public;
 
 /// The largest body read: the largest request of any dialect is far below 1 KiB.
@@ -68,7 +70,13 @@ struct Core {
     pace: Pace,
     clock: Clock,
     revoker: Revoker,
+    audit: Audit,
+    metrics: Metrics,
 }
+
+/// Where a request came from: put into its extensions by whoever accepted it.
+#[derive(Clone, Copy, Debug)]
+pub struct Source(pub IpAddr);
 
 /// The part of the configuration that concerns the issuer.
 #[derive(Clone, Debug)]
@@ -103,6 +111,7 @@ impl From<&Config> for Settings {
 /// One request, its body still on the wire.
 struct Call {
     request: RequestId,
+    source: Option<IpAddr>,
     method: Method,
     path: String,
     query: String,
@@ -180,7 +189,26 @@ impl Api {
         let settings = Settings::from(config);
         let pace = Pace::new(config.limits.issue_per_second);
         let revoker = Revoker::new(Arc::clone(&store), live);
-        Self::over(Core { settings, inventory, store, fingerprinter, authenticator, pace, clock, revoker })
+        let (audit, metrics) = (Audit::default(), Metrics::default());
+        Self::over(Core {
+            settings,
+            inventory,
+            store,
+            fingerprinter,
+            authenticator,
+            pace,
+            clock,
+            revoker,
+            audit,
+            metrics,
+        })
+    }
+
+    /// The same with its decisions written down and counted.
+    #[must_use]
+    pub fn observed(mut self, audit: Audit, metrics: Metrics) -> Self {
+        (self.core.audit, self.core.metrics) = (audit, metrics);
+        self
     }
 
     fn over(core: Core) -> Self {
@@ -203,6 +231,7 @@ impl Api {
         let entry = DIALECTS.iter().find(|entry| on(entry.dialects) && (entry.owns)(path, query))?;
         let call = Call {
             request: RequestId::random(),
+            source: head.extensions.get().map(|Source(address)| *address),
             path: path.to_owned(),
             query: query.to_owned(),
             method: head.method,
@@ -230,7 +259,8 @@ impl Api {
         let request = RequestId::random();
         let by = By::Operator(user);
         let options = Options::default();
-        let ask = Ask { request, entry: &entry, protocol, by, ttl, options, template };
+        let via = Via { dialect: None, source: None };
+        let ask = Ask { request, entry: &entry, protocol, by, via, ttl, options, template };
         let issued = self.core.issuer().issue(ask).await?;
         tracing::info!(
             %request,
@@ -269,6 +299,8 @@ impl Core {
             pace: &self.pace,
             now: self.clock.now(),
             outstanding: self.settings.outstanding,
+            audit: &self.audit,
+            metrics: &self.metrics,
         }
     }
 

@@ -83,9 +83,9 @@ struct Context<'a> {
 pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
     let route = Route::parse(&call.path);
     let template = route.as_ref().map_or("unknown", Route::template);
-    let mut trail = Trail::new(call.request, Dialect::Native, template);
+    let mut trail = Trail::new(&call, Dialect::Native, template);
     let result = run(core, call, route, &mut trail).await;
-    trail.log(result.as_ref().err().map(|refusal| (refusal.status, refusal.cause)));
+    trail.log(core, result.as_ref().err().map(|refusal| (refusal.status, refusal.cause)));
     let request = trail.request.to_string();
     let mut response = match &result {
         Ok((status, body)) => answer::json(*status, body),

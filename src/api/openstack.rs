@@ -41,11 +41,11 @@ const REQUEST_ID: [&str; 2] = ["x-openstack-request-id", "x-compute-request-id"]
 pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
     let path = route::parse(&call.path);
     let base = discovery::base(&core.settings, &call.headers);
-    let mut trail = Trail::new(call.request, Dialect::Openstack, path.route.template());
+    let mut trail = Trail::new(&call, Dialect::Openstack, path.route.template());
     // As nova does, `/v2` knows no microversions, neither in nor out.
     let mut echo = None;
     let result = run(core, call, &path, &base, &mut trail, &mut echo).await;
-    trail.log(result.as_ref().err().map(|fault| (fault.status, fault.cause)));
+    trail.log(core, result.as_ref().err().map(|fault| (fault.status, fault.cause)));
     let mut response = match result {
         Ok(body) => answer::json(StatusCode::OK, &body),
         Err(fault) => refuse(&fault, &core.authenticator.challenge(&base)),

@@ -14,12 +14,14 @@ use hyper::body::{Body, Frame};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{
     Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, TokenStore, Tokens,
     Urls, Viewers, VncSecurity,
 };
+use crate::metrics::Metrics;
 use crate::targets::Inventory;
 use crate::tokens::{Fingerprinter, Grant, Live, MemoryStore, Revoke, Revoker, Token, TokenKey};
 
@@ -176,6 +178,8 @@ impl Fixture {
             pace: Pace::new(0),
             clock: clock.clone(),
             revoker: Revoker::new(store.clone(), sessions.clone()),
+            audit: Audit::default(),
+            metrics: Metrics::default(),
         };
         Self { api: Api::over(core), clock, inventory, store, sessions }
     }

@@ -1,17 +1,22 @@
 //! What the log says of a request, gathered on its way.
 
+use std::net::IpAddr;
+
 use hyper::StatusCode;
 
+use crate::audit::{Event, Kind};
 use crate::auth::Caller;
 use crate::config::Dialect;
 use crate::ids::{Protocol, RequestId};
 
-use super::cause;
-use super::issue::Issued;
+use super::issue::{Issued, Via};
+use super::{Call, Core, cause};
 
 /// One request's part in the log.
 pub(super) struct Trail {
     pub(super) request: RequestId,
+    /// Where it came from.
+    pub(super) source: Option<IpAddr>,
     pub(super) dialect: Dialect,
     /// The route's template: never a path, which holds ids and may hold a token.
     pub(super) route: &'static str,
@@ -23,8 +28,14 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    pub(super) fn new(request: RequestId, dialect: Dialect, route: &'static str) -> Self {
-        Self { request, dialect, route, caller: None, target: None, protocol: None, issued: None }
+    pub(super) fn new(call: &Call, dialect: Dialect, route: &'static str) -> Self {
+        let (request, source) = (call.request, call.source);
+        Self { request, source, dialect, route, caller: None, target: None, protocol: None, issued: None }
+    }
+
+    /// Which way the request came.
+    pub(super) fn via(&self) -> Via {
+        Via { dialect: Some(self.dialect), source: self.source }
     }
 
     /// A console was issued.
@@ -34,7 +45,7 @@ impl Trail {
 
     /// One line a decision: a console issued, a request refused. Neither path nor query, for both may hold a
     /// token; names that callers chose are escaped.
-    pub(super) fn log(&self, refused: Option<(StatusCode, &'static str)>) {
+    pub(super) fn log(&self, core: &Core, refused: Option<(StatusCode, &'static str)>) {
         let user = self.caller.as_ref().map(|caller| caller.user.as_str());
         let project = self.caller.as_ref().map(|caller| caller.project.as_str());
         let (request, route, target) = (&self.request, self.route, self.target.as_deref());
@@ -51,6 +62,8 @@ impl Trail {
                     %request, dialect, route, target, project, user, protocol, status, cause, code,
                     "request refused"
                 );
+                core.metrics.refused(dialect, cause);
+                core.audit.record(|| self.refusal(status, cause));
             }
             (None, Some((grant, token))) => {
                 tracing::info!(
@@ -59,6 +72,27 @@ impl Trail {
                 );
             }
             (None, None) => tracing::debug!(%request, dialect, route, project, user, "request answered"),
+        }
+    }
+    fn refusal(&self, status: u16, cause: &'static str) -> Event {
+        Event {
+            target: self.target.as_deref().map(Into::into),
+            protocol: self.protocol,
+            status: Some(status),
+            cause: Some(cause),
+            ..self.event(Kind::Refuse)
+        }
+    }
+
+    /// Who asked, and from where, for the audit log.
+    pub(super) fn event(&self, kind: Kind) -> Event {
+        Event {
+            request: Some(self.request),
+            source: self.source,
+            via: Some(self.dialect.as_str()),
+            user: self.caller.as_ref().map(|caller| caller.user.as_str().into()),
+            project: self.caller.as_ref().map(|caller| caller.project.as_str().into()),
+            ..Event::new(kind)
         }
     }
 }

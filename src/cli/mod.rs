@@ -1,4 +1,4 @@
-//! The commands: `serve`, `demo`, `issue`, `check`, `certs`, `load`. What users type, and what they are told.
+//! The commands: `serve`, `demo`, `issue`, `check`, `audit`, `certs`, `load`. What users type, and what they are told.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,6 +8,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::log;
 
+mod audit;
 mod certs;
 mod check;
 pub mod demo;
@@ -45,7 +46,7 @@ enum Command {
     /// Run issuer and proxy.
     ///
     /// Without --config: loopback only, no servers, and a random API token that is printed once. SIGHUP
-    /// reloads inventory and certificates; SIGTERM takes no new consoles and ends when the last one has ended
+    /// reloads inventory and certificates, and opens the audit log anew; SIGTERM takes no new consoles and ends when the last one has ended
     /// or proxy.drain has passed.
     Serve(serve::Serve),
     /// Run with consoles to try: a screen, a shell, and a real guest where QEMU is installed.
@@ -56,6 +57,8 @@ enum Command {
     Load(load::Load),
     /// Check a configuration file and say everything that is wrong with it.
     Check(check::Check),
+    /// Check audit logs: was a line altered, left out, moved or added?
+    Audit(audit::Audit),
     /// Make a development CA and server certificate, for loopback only.
     Certs(certs::Certs),
     /// Print a shell's completion script.
@@ -96,6 +99,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Issue(arguments) => block_on(issue::run(arguments)),
         Command::Load(arguments) => block_on(load::run(arguments)),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Certs(arguments) => certs::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "consolegate", &mut std::io::stdout());

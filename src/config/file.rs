@@ -12,7 +12,7 @@ use super::section::{Fault, Section};
 use super::target_file::Targets;
 use super::{
     Admin, Config, ConfigError, GeneratedCredentials, Limits, Listen, Problem, Proxy, Tls, TokenFormat,
-    Tokens, auth_file, certificate, dialects, document, target_file, token_store, units,
+    Tokens, audit, auth_file, certificate, dialects, document, target_file, token_store, units,
 };
 
 /// Largest count any limit takes; beyond it, it is a slip.
@@ -40,6 +40,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
     let proxy = proxy(root.section("proxy"), &listen, encrypted);
     let limits = limits(root.section("limits"));
     let urls = dialects::urls(root.section("urls"));
+    let audit = audit::audit(root.section("audit"));
 
     let mut targets = Targets::default();
     targets.read(root);
@@ -63,6 +64,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
         limits,
         urls,
         auth,
+        audit,
         inventory_file,
         inventory_database,
         targets,

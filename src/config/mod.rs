@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod audit;
 mod auth;
 mod auth_file;
 mod certificate;
@@ -30,6 +31,7 @@ pub mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{Audit, OnAuditFailure};
 pub use auth::{AccessKey, Auth, BasicUser, FixedToken, Keystone, Permission, Role};
 pub use certificate::{DEVELOPMENT_ORGANIZATION, is_development};
 pub use error::{ConfigError, Problem};
@@ -66,6 +68,8 @@ pub struct Config {
     pub urls: Urls,
     /// Who may call the API.
     pub auth: Auth,
+    /// Where decisions are written down, if anywhere.
+    pub audit: Option<Audit>,
     /// A file with more targets, reloaded on change.
     pub inventory_file: Option<PathBuf>,
     /// A database of more targets, which the admin API writes.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::config::{Target, Viewers};
 use crate::ids::Protocol;
+use crate::metrics::Phase;
 use crate::net::stream::TargetStream;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
@@ -17,6 +18,7 @@ use crate::tokens::{Claim, Confirm, Grant, Nonce, Options, Store, TokenKey};
 use super::channels::{Viewer, end_when_idle};
 use super::refusal::Refusal;
 use super::sessions::{Admission, Seat};
+use super::trail::{Reserved, Trail};
 use super::{Proxy, greet};
 
 /// A console that waits for its viewer, its token spent.
@@ -83,23 +85,29 @@ impl Drop for Held {
 /// token is given back.
 pub(super) async fn enter(
     proxy: &Proxy,
+    trail: &mut Trail,
     admission: Admission,
     key: TokenKey,
     origin: Option<Box<str>>,
 ) -> Result<Entered, Refusal> {
     let viewer = Viewer { source: admission.source, origin };
-    let held = match Held::claim(&proxy.store, key).await {
-        Err(Refusal::Spent(Protocol::Spice)) => return further(proxy, admission, key, &viewer).await,
+    let reserved = trail.reserve()?;
+    let held = match trail.timed(Phase::Claim, Held::claim(&proxy.store, key)).await {
+        Err(Refusal::Spent(Protocol::Spice)) => {
+            return further(proxy, (trail, reserved), admission, key, &viewer).await;
+        }
         held => held?,
     };
-    let (entered, viewers) = match reach(proxy, admission, &held.grant, key).await {
+    let opening = trail.claimed(reserved, &held.grant);
+    let (entered, viewers) = match reach(proxy, trail, admission, &held.grant, key).await {
         Ok(reached) => reached,
         Err(refusal) => {
             held.release().await;
             return Err(refusal);
         }
     };
-    held.confirm().await?;
+    trail.timed(Phase::Confirm, held.confirm()).await?;
+    trail.opened(opening, &entered.seat.session);
     if viewers == Viewers::Steal {
         entered.seat.take_over();
     }
@@ -116,6 +124,7 @@ pub(super) async fn enter(
 /// A further channel of a SPICE viewer: the token is spent, by the main channel, which must be alive.
 async fn further(
     proxy: &Proxy,
+    (trail, reserved): (&mut Trail, Reserved),
     admission: Admission,
     key: TokenKey,
     viewer: &Viewer,
@@ -124,8 +133,10 @@ async fn further(
     let joined = joined.map_err(|full| Refusal::Full(full, Some(Protocol::Spice)))?;
     let (seat, stop) = joined.ok_or(Refusal::Spent(Protocol::Spice))?;
     let grant = &seat.session.grant;
+    let opening = trail.joined(reserved, grant);
     let target = current_target(proxy, grant)?;
-    let stream = dial(proxy, &target, grant.protocol).await?;
+    let stream = dial(proxy, trail, &target, grant.protocol).await?;
+    trail.opened(opening, &seat.session);
     // Idle and longest time are the viewer's, and told by the main channel.
     let plan = Plan { longest: None, ..basic_plan(proxy, grant, &target) };
     Ok(Entered { seat, stop, target: stream, outcome: None, early: Vec::new(), plan })
@@ -134,6 +145,7 @@ async fn further(
 /// What lies between claim and confirm: limits, target check, dial, greeting.
 async fn reach(
     proxy: &Proxy,
+    trail: &Trail,
     admission: Admission,
     grant: &Arc<Grant>,
     key: TokenKey,
@@ -143,14 +155,15 @@ async fn reach(
     let viewers = target.viewers(grant.protocol);
     let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
     let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
-    let stream = dial(proxy, &target, grant.protocol).await?;
+    let stream = dial(proxy, trail, &target, grant.protocol).await?;
     if let Some(breaker) = stream.breaker() {
         // Set nowhere else: the session is new.
         let _ = seat.session.breaker.set(breaker);
     }
     let (stream, outcome, early) = match grant.protocol {
         Protocol::Vnc => {
-            let greeted = greet::target(stream, &target.vnc_security).await?;
+            let greeting = greet::target(stream, &target.vnc_security);
+            let greeted = trail.timed(Phase::Greet, greeting).await?;
             (greeted.stream, Some(greeted.outcome), greeted.early)
         }
         Protocol::Serial | Protocol::Spice | Protocol::Mks => (stream, None, Vec::new()),
@@ -159,9 +172,14 @@ async fn reach(
     Ok((Entered { seat, stop, target: stream, outcome, early, plan }, viewers))
 }
 
-async fn dial(proxy: &Proxy, target: &Target, protocol: Protocol) -> Result<TargetStream, Refusal> {
+async fn dial(
+    proxy: &Proxy,
+    trail: &Trail,
+    target: &Target,
+    protocol: Protocol,
+) -> Result<TargetStream, Refusal> {
     let endpoint = target.endpoint(protocol).ok_or(Refusal::Changed(protocol))?;
-    let dialled = connect(endpoint, &proxy.dial).await;
+    let dialled = trail.timed(Phase::Dial, connect(endpoint, &proxy.dial)).await;
     let stream = dialled.map_err(|error| Refusal::Unreached(error, protocol))?;
     Ok(match target.reconnect(protocol) {
         Some(patience) => reconnecting(stream, endpoint, &proxy.dial, patience),

@@ -7,16 +7,17 @@ mod gate;
 mod greet;
 mod refusal;
 mod sessions;
+mod trail;
 mod upgrade;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::upgrade::OnUpgrade;
@@ -25,9 +26,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument, debug, info, info_span};
 
+use crate::audit::Audit;
 use crate::config::{self, Config};
 use crate::ids::RequestId;
 use crate::limits::Cap;
+use crate::metrics::Metrics;
 use crate::net::stream::{TargetStream, ViewerStream};
 use crate::net::workers::Load;
 use crate::relay::{Channel, End, Pump, Stop, run};
@@ -39,9 +42,10 @@ use crate::ws::{Offer, check_request};
 use gate::{Entered, enter};
 use refusal::Refusal;
 use sessions::{Admission, Seat};
+use trail::Trail;
 use upgrade::Origin;
 
-pub use sessions::{Session, Sessions};
+pub use sessions::{Session, Sessions, Traffic};
 
 /// How long hyper may take to hand over the connection after the 101.
 const HAND_OVER: Duration = Duration::from_secs(10);
@@ -67,6 +71,8 @@ pub struct Proxy {
     sessions: Arc<Sessions>,
     unauthenticated: Cap,
     fingerprints: Fingerprinter,
+    audit: Audit,
+    metrics: Metrics,
 }
 
 /// One viewer's try, from the request on.
@@ -76,6 +82,7 @@ struct Attempt {
     origin: Option<Box<str>>,
     serial_page: bool,
     token: Option<Token>,
+    trail: Trail,
     on_upgrade: OnUpgrade,
     load: Arc<Load>,
 }
@@ -86,6 +93,7 @@ struct Live {
     begun: Instant,
     pump: Box<Pump<ViewerStream, TargetStream>>,
     stop: Stop,
+    trail: Trail,
     _load: Arc<Load>,
 }
 
@@ -111,7 +119,25 @@ impl Proxy {
             sessions: Sessions::new(&config.limits),
             unauthenticated,
             fingerprints,
+            audit: Audit::default(),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// The same with its decisions written down and counted.
+    #[must_use]
+    pub fn observed(self, audit: Audit, metrics: Metrics) -> Self {
+        Self { audit, metrics, ..self }
+    }
+
+    /// Connections without a session.
+    pub fn unauthenticated(&self) -> usize {
+        self.unauthenticated.used()
+    }
+
+    /// Where a request comes from: the peer's address, or what a trusted peer says.
+    pub fn source(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+        upgrade::source(peer, headers, &self.settings.trusted_proxies)
     }
 
     /// The live sessions.
@@ -137,17 +163,21 @@ impl Proxy {
         connection: &Connection,
     ) -> Response<Full<Bytes>> {
         let id = RequestId::random();
-        let source = upgrade::source(connection.peer, request.headers(), &self.settings.trusted_proxies);
+        let source = self.source(connection.peer, request.headers());
+        let trail = Trail::new(&self.audit, &self.metrics, id, source);
         let offer = match check_request(&request) {
             Ok(offer) => offer,
             Err(error) => {
                 info!(request = %id, %source, cause = "malformed", %error, "refused");
-                return upgrade::malformed(error);
+                let response = upgrade::malformed(error);
+                trail.refused("malformed", response.status());
+                return response;
             }
         };
         let origin = upgrade::origin(request.headers(), &self.origins);
         if origin == Origin::Foreign {
             info!(request = %id, %source, cause = "origin", "refused");
+            trail.refused("origin", http::StatusCode::FORBIDDEN);
             return upgrade::refused(http::StatusCode::FORBIDDEN);
         }
         let attempt = Attempt {
@@ -155,6 +185,7 @@ impl Proxy {
             origin: upgrade::origin_text(request.headers()).filter(|_| origin == Origin::Allowed),
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
             token: upgrade::token(request.uri(), request.headers()),
+            trail,
             on_upgrade: hyper::upgrade::on(&mut request),
             load: Arc::clone(&connection.load),
         };
@@ -162,7 +193,7 @@ impl Proxy {
         // From here on in a task of its own: hyper drops this future when the viewer hangs up, and a claim
         // must be settled all the same.
         let (answer, answered) = oneshot::channel();
-        let span = info_span!("session", request = %id, %source);
+        let span = info_span!("session", request = %id, %source, issued_by = tracing::field::Empty);
         // Boxed and gone before the relay begins: its state is large and must not weigh on the idle session.
         let opening = Box::pin(Arc::clone(self).open(attempt, admitted, answer));
         tokio::spawn(attend(opening).instrument(span));
@@ -183,7 +214,7 @@ impl Proxy {
         match entered {
             Ok(entered) => {
                 if answer.send(upgrade::switching(&attempt.offer)).is_err() {
-                    account(&entered.seat.session, Instant::now(), &End::ViewerGone);
+                    account(&attempt.trail, &entered.seat.session, Instant::now(), &End::ViewerGone);
                     return None;
                 }
                 greeted(attempt, entered).await
@@ -204,10 +235,11 @@ impl Proxy {
         let token = attempt.token.take().ok_or(Refusal::Unknown)?;
         let key = token.key();
         debug!(token = self.fingerprints.fingerprint(&key), "token presented");
+        attempt.trail.presented(|| self.fingerprints.fingerprint(&key));
         tokio::select! {
             biased;
             () = answer.closed() => Err(Refusal::ViewerGone),
-            entered = enter(self, admission, key, attempt.origin.clone()) => entered,
+            entered = enter(self, &mut attempt.trail, admission, key, attempt.origin.clone()) => entered,
         }
     }
 
@@ -219,6 +251,7 @@ impl Proxy {
         answer: oneshot::Sender<Response<Full<Bytes>>>,
     ) {
         info!(cause = refusal.cause(), detail = %refusal, "refused");
+        attempt.trail.refused(refusal.cause(), refusal.status());
         // A painted refusal is an unauthenticated connection like any other, and bounded with them.
         let permit = if attempt.origin.is_some() { self.unauthenticated.acquire() } else { None };
         if permit.is_none() {
@@ -235,9 +268,9 @@ impl Proxy {
 
 /// A session from its opening to its end.
 async fn attend(opening: Pin<Box<impl Future<Output = Option<Live>>>>) {
-    let Some(Live { seat, begun, pump, stop, _load }) = opening.await else { return };
+    let Some(Live { seat, begun, pump, stop, trail, _load }) = opening.await else { return };
     let end = run(pump, stop).await;
-    account(&seat.session, begun, &end);
+    account(&trail, &seat.session, begun, &end);
 }
 
 /// Takes the connection over, and the viewer through the console's greeting.
@@ -249,7 +282,7 @@ async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
         protocol = %grant.protocol, project = %grant.project, user = %grant.user, "opened"
     );
     let Some((stream, early)) = take_stream(attempt.on_upgrade).await else {
-        account(&entered.seat.session, begun, &End::ViewerGone);
+        account(&attempt.trail, &entered.seat.session, begun, &End::ViewerGone);
         return None;
     };
     let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
@@ -271,7 +304,7 @@ async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
                 // The seat is kept to the last word, for a drain to wait for; the target is not.
                 let Entered { seat, target, .. } = entered;
                 drop(target);
-                account(&seat.session, begun, &end);
+                account(&attempt.trail, &seat.session, begun, &end);
                 let (code, reason) = end.close();
                 viewer.close(code, &reason).await;
                 return None;
@@ -285,7 +318,7 @@ async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
     if let Some(filter) = filter {
         pump = pump.watching(filter);
     }
-    Some(Live { seat, begun, pump, stop, _load: attempt.load })
+    Some(Live { seat, begun, pump, stop, trail: attempt.trail, _load: attempt.load })
 }
 
 /// The connection, and what hyper had read beyond the request.
@@ -296,8 +329,10 @@ async fn take_stream(on_upgrade: OnUpgrade) -> Option<(ViewerStream, Vec<u8>)> {
 }
 
 /// The one line every session ends with.
-fn account(session: &Session, begun: Instant, end: &End) {
+fn account(trail: &Trail, session: &Session, begun: Instant, end: &End) {
     let down = session.counters.down.load(Ordering::Relaxed);
     let up = session.counters.up.load(Ordering::Relaxed);
-    info!(session = %session.id, cause = %end, seconds = begun.elapsed().as_secs(), down, up, "closed");
+    let seconds = begun.elapsed().as_secs();
+    info!(session = %session.id, cause = %end, seconds, down, up, "closed");
+    trail.closed(session, seconds, (down, up), end);
 }

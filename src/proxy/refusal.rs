@@ -60,6 +60,9 @@ pub(super) enum Refusal {
     /// The token store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit log cannot be written.
+    #[error("the decision cannot be written down")]
+    Audit,
     /// The viewer hung up meanwhile.
     #[error("viewer gone")]
     ViewerGone,
@@ -85,6 +88,7 @@ impl Refusal {
             Self::Ungreeted(_) | Self::Broken(_) => "target_ungreeted",
             Self::Insecure(_) => "target_tls",
             Self::Store(_) => "store",
+            Self::Audit => "audit",
             Self::ViewerGone => "viewer_gone",
         }
     }
@@ -94,7 +98,7 @@ impl Refusal {
         match self {
             Self::Unknown | Self::Spent(_) | Self::Busy(_) | Self::Changed(_) => StatusCode::FORBIDDEN,
             Self::Elsewhere(_) | Self::Unenforced(_) => StatusCode::FORBIDDEN,
-            Self::Full(Full::Process, _) | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full(Full::Process, _) | Self::Store(_) | Self::Audit => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) => StatusCode::BAD_GATEWAY,
             Self::Insecure(_) | Self::ViewerGone => StatusCode::BAD_GATEWAY,
@@ -105,7 +109,7 @@ impl Refusal {
         match self {
             Self::Unknown | Self::Spent(_) | Self::Changed(_) => CloseCode::Policy,
             Self::Elsewhere(_) | Self::Unenforced(_) => CloseCode::Policy,
-            Self::Busy(_) | Self::Full(..) | Self::Store(_) => CloseCode::TryLater,
+            Self::Busy(_) | Self::Full(..) | Self::Store(_) | Self::Audit => CloseCode::TryLater,
             Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) => CloseCode::Failed,
             Self::Insecure(_) | Self::ViewerGone => CloseCode::Failed,
         }
@@ -123,7 +127,7 @@ impl Refusal {
             // Only VNC has a greeting.
             Self::Ungreeted(_) | Self::Broken(_) | Self::Insecure(_) => Some(Protocol::Vnc),
             Self::Full(_, protocol) => *protocol,
-            Self::Unknown | Self::Store(_) | Self::ViewerGone => None,
+            Self::Unknown | Self::Store(_) | Self::Audit | Self::ViewerGone => None,
         }
     }
 
@@ -172,6 +176,10 @@ impl Refusal {
             Self::Insecure(_) => (
                 "The console could not prove what it is",
                 "Its encryption did not pass the checks. Tell the operator; the link is still good.",
+            ),
+            Self::Audit => (
+                "Consoles cannot be opened at the moment",
+                "What is done here cannot be written down. The link is still good: try again.",
             ),
             Self::Store(_) | Self::ViewerGone => (
                 "Consoles cannot be opened at the moment",

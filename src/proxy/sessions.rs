@@ -2,7 +2,8 @@
 
 use std::collections::hash_map::RandomState;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use dashmap::DashMap;
@@ -87,6 +88,26 @@ pub struct Sessions {
     per_target: usize,
     empty: Notify,
     pub(super) channels: Channels,
+    /// What ended sessions moved. Held while one leaves, so that it is counted here or there, never both.
+    ended: Mutex<Traffic>,
+}
+
+/// Payload of all sessions so far, in bytes, and how many are there now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From targets.
+    pub to_viewer: u64,
+    /// From viewers.
+    pub to_target: u64,
+    /// By protocol, of live sessions and those on their way to their 101.
+    pub sessions: Vec<(Protocol, usize)>,
+}
+
+impl Traffic {
+    fn add(&mut self, counters: &Counters) {
+        self.to_viewer += counters.down.load(Ordering::Relaxed);
+        self.to_target += counters.up.load(Ordering::Relaxed);
+    }
 }
 
 /// Room for one session in the process and from its source; held from before the claim to the end.
@@ -125,6 +146,7 @@ impl Sessions {
             projects: KeyedCap::new(limits.sessions_per_project),
             per_target: limits.sessions_per_target,
             empty: Notify::new(),
+            ended: Mutex::default(),
             channels: Channels::default(),
         })
     }
@@ -195,6 +217,18 @@ impl Sessions {
     /// All of them, in no order; some may still be on their way to their 101.
     pub fn list(&self) -> Vec<Arc<Session>> {
         self.consoles.iter().flat_map(|console| console.value().clone()).collect()
+    }
+
+    /// What all sessions moved, ended ones and live ones, each counted once.
+    pub fn traffic(&self) -> Traffic {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut traffic = ended.clone();
+        for console in &self.consoles {
+            let (_, protocol) = console.key();
+            traffic.sessions.push((*protocol, console.value().len()));
+            console.value().iter().for_each(|session| traffic.add(&session.counters));
+        }
+        traffic
     }
 
     /// The session of this id.
@@ -276,6 +310,8 @@ impl Drop for Seat {
             self.admission.sessions.channels.leave(&self.session.key, self.session.id);
         }
         let key = console(&self.session.grant);
+        let mut ended = self.admission.sessions.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.add(&self.session.counters);
         if let Some(mut present) = self.admission.sessions.consoles.get_mut(&key) {
             present.retain(|other| other.id != self.session.id);
         }
@@ -362,6 +398,22 @@ mod tests {
         drop((first, second));
         emptied.await;
         assert_eq!(sessions.count(), 0);
+    }
+
+    #[test]
+    fn bytes_are_counted_once_before_and_after_the_end() {
+        let sessions = Sessions::new(&limits(|_| {}));
+        let (a, _stop) = sit(&sessions, "a", Viewers::Share).unwrap();
+        let (b, _stop) = sit(&sessions, "b", Viewers::Share).unwrap();
+        a.session.counters.down.store(5, Ordering::Relaxed);
+        b.session.counters.up.store(7, Ordering::Relaxed);
+        let moved = |traffic: Traffic| (traffic.to_viewer, traffic.to_target, traffic.sessions.len());
+        assert_eq!(moved(sessions.traffic()), (5, 7, 2));
+        drop(a);
+        assert_eq!(moved(sessions.traffic()), (5, 7, 1));
+        b.session.counters.up.store(8, Ordering::Relaxed);
+        drop(b);
+        assert_eq!(moved(sessions.traffic()), (5, 8, 0));
     }
 
     #[tokio::test]

@@ -19,7 +19,8 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::admin::Admin;
-use crate::api::Api;
+use crate::api::{Api, Source};
+use crate::audit::Audit;
 use crate::limits::{Cap, CapPermit};
 use crate::net::pooled::Pooled;
 use crate::net::stream::ViewerStream;
@@ -73,6 +74,7 @@ pub(super) struct Shared {
     /// Connections to the admin listener.
     pub(super) watchers: Cap,
     pub(super) registry: Arc<Registry>,
+    pub(super) audit: Audit,
     pub(super) draining: AtomicBool,
 }
 
@@ -152,12 +154,14 @@ async fn establish(shared: &Shared, socket: TcpStream) -> Option<ViewerStream> {
 async fn route(
     shared: &Shared,
     roles: Roles,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     connection: &Connection,
 ) -> Response<Full<Bytes>> {
     if let Some(refused) = oversized(&request) {
         return refused;
     }
+    let source = shared.proxy.source(connection.peer, request.headers());
+    request.extensions_mut().insert(Source(source));
     if roles.admin {
         return shared.admin.respond(request, shared.draining.load(Ordering::SeqCst)).await;
     }

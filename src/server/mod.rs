@@ -10,10 +10,12 @@ use tracing::{error, info, warn};
 
 use crate::admin::Admin;
 use crate::api::Api;
+use crate::audit::{self, Audit, AuditError, Event};
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
 use crate::config::{Config, Proxy as ProxySettings, TokenStore, watch};
 use crate::limits::Cap;
+use crate::metrics::Metrics;
 use crate::net::listen::{Acceptor, ListenError, bind};
 use crate::net::tls::{TlsAcceptor, TlsError};
 use crate::net::workers::{Handler, Workers};
@@ -21,7 +23,7 @@ use crate::proxy::Proxy;
 use crate::relay::End;
 use crate::targets::{DialPolicy, Registry, RegistryError};
 use crate::tokens::{
-    Fingerprinter, Live, MemoryStore, RedisSetupError, RedisStore, Revoker, Store, TokenError,
+    Fingerprinter, Live, MemoryStore, Metered, RedisSetupError, RedisStore, Revoker, Store, TokenError,
 };
 use crate::web::{InvalidFrameAncestor, Web};
 
@@ -65,6 +67,9 @@ pub enum ServerError {
     /// Credentials that cannot be checked.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// Threads or sockets.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
@@ -73,7 +78,7 @@ pub enum ServerError {
 /// What can be asked of a running server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Read inventory and certificates again.
+    /// Read inventory and certificates again, and open the audit log under its name.
     Reload,
     /// Take no new consoles, wait for the live ones, then end.
     Drain,
@@ -124,44 +129,47 @@ impl Server {
         }
         let tls = config.tls.as_ref().map(|files| TlsAcceptor::load(files, &config.listen)).transpose()?;
         let listeners = bind_all(&mut config, role)?;
+        let audit = match &config.audit {
+            Some(settings) => Audit::open(settings, clock.clone())?,
+            None => Audit::default(),
+        };
         let fingerprints = Fingerprinter::random()?;
         let database = config.inventory_database.as_deref();
         let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
         let inventory = Arc::clone(registry.inventory());
         let authenticator = Authenticator::new(&config, &clock)?;
         let (store, memory) = open_store(&config, &clock)?;
+        let metrics = Metrics::default();
+        let store: Arc<dyn Store> = Arc::new(Metered::new(store, metrics.clone()));
         let unauthenticated = Cap::new(config.limits.unauthenticated);
         let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
-        let proxy = Arc::new(Proxy::new(
+        let proxy = Proxy::new(
             &config,
             Arc::clone(&store),
             Arc::clone(&inventory),
             DialPolicy::new(own),
             unauthenticated.clone(),
             fingerprints.clone(),
-        ));
+        );
+        let proxy = Arc::new(proxy.observed(audit.clone(), metrics.clone()));
         let live = Arc::clone(proxy.sessions()) as Arc<dyn Live>;
         let revoker = Revoker::new(Arc::clone(&store), Arc::clone(&live));
         let admin = Admin::new(&config.admin, Arc::clone(&proxy), Arc::clone(&registry), revoker);
+        let admin = admin.observed(audit.clone(), metrics.clone());
         let https = config.proxy.public_url.starts_with("https:");
+        let inventory = Arc::clone(&inventory);
+        let api = Api::new(&config, inventory, store, fingerprints, authenticator, clock, live);
         let shared = Arc::new(Shared {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
             tls,
             web: Web::new(&config.proxy.frame_ancestors, https)?,
-            api: Arc::new(Api::new(
-                &config,
-                Arc::clone(&inventory),
-                store,
-                fingerprints,
-                authenticator,
-                clock,
-                live,
-            )),
+            api: Arc::new(api.observed(audit.clone(), metrics)),
             proxy,
             admin,
             unauthenticated,
             watchers: Cap::new(connection::ADMIN_CONNECTIONS),
             registry,
+            audit,
             draining: AtomicBool::new(false),
         });
         Ok(Self { config, listeners, shared, memory })
@@ -201,6 +209,10 @@ impl Server {
         }
         attend(&config, &shared, memory.as_deref(), &mut commands).await;
         drain(&config, &shared, acceptors).await;
+        shared.audit.record(|| Event::new(audit::Kind::Stop));
+        if !shared.audit.flush().await {
+            error!("the audit log's last lines were not written");
+        }
         drop(handler);
         // Joining threads blocks; the runtime may have nothing else to do, but its timers must not notice.
         let ended = tokio::task::spawn_blocking(move || Arc::into_inner(workers).map(Workers::stop)).await;
@@ -280,7 +292,10 @@ async fn attend(
         // Every branch is cancel-safe: a tick, a look at file stamps and a receive lose nothing when dropped.
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Reload) => reload(config, shared),
+                Some(Command::Reload) => {
+                    reload(config, shared);
+                    shared.audit.reopen();
+                }
                 Some(Command::Drain) | None => return,
             },
             () = watch.changed(watch::EVERY) => reload(config, shared),
@@ -303,6 +318,9 @@ fn reload(config: &Config, shared: &Shared) {
                 targets = shared.registry.inventory().len(),
                 "inventory reloaded"
             );
+            let changed = changes.added.len() + changes.changed.len() + changes.removed.len();
+            let (count, cause) = (Some(changed as u64), Some("inventory-reloaded"));
+            shared.audit.record(|| Event { count, cause, ..Event::new(audit::Kind::Admin) });
         }
         Err(error) => error!(%error, "inventory not reloaded; the old one stays in force"),
     }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, UserId};
 
 mod memory;
+mod metered;
 mod redis;
 mod revoke;
 mod token;
@@ -27,6 +28,7 @@ mod token;
 pub(crate) mod contract;
 
 pub use memory::MemoryStore;
+pub use metered::Metered;
 pub use redis::{RedisSetupError, RedisStore, Unsafe};
 pub use revoke::{Live, Revoke, Revoked, Revoker};
 pub use token::{Fingerprinter, Token, TokenError, TokenKey};

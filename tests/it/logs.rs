@@ -6,11 +6,12 @@ use rustix::process::Signal;
 use crate::support::binary::{Binary, run};
 use crate::support::console::{Console, Manner, dead_port};
 use crate::support::server::{ADMIN_TOKEN, PROJECT, TOKEN, http, open, raw, target, token_of, upgrade};
-use crate::support::{viewer, within};
+use crate::support::{temp, viewer, within};
 
 const VM: &str = "6c1f2a90-0000-4000-8000-000000000001";
 const DOWN: &str = "6c1f2a90-0000-4000-8000-000000000002";
 const WRONG: &str = "a-wrong-credential-for-tests";
+const OPERATOR: &str = "an-operators-token-for-tests";
 
 /// Every secret that went in or came out.
 struct Secrets(Vec<String>);
@@ -36,7 +37,7 @@ impl Secrets {
 
 /// Everything a token can go through.
 async fn exercise(server: &Binary) -> Secrets {
-    let mut secrets = Secrets(vec![TOKEN.into(), ADMIN_TOKEN.into(), WRONG.into()]);
+    let mut secrets = Secrets(vec![TOKEN.into(), ADMIN_TOKEN.into(), WRONG.into(), OPERATOR.into()]);
     let (novnc, serial) = (("vnc", "novnc"), ("serial", "serial"));
     let origin = format!("http://{}", server.proxy);
     let ws = |path: &str| format!("ws://{}{path}", server.proxy);
@@ -109,8 +110,12 @@ async fn check(format: &str, more: &str) {
     let down = format!("vnc = \"tcp://{}\"", dead_port().await);
     let here = screen.setting("vnc") + &line.setting("serial");
     let targets = target(VM, "vm", &here) + &target(DOWN, "down", &down);
+    let dir = temp::dir();
+    let audit = dir.path().join("audit.jsonl");
     let mut server = Binary::serve(
-        &format!("[proxy]\ndrain = \"0s\"\n{more}"),
+        &format!(
+            "[proxy]\ndrain = \"0s\"\n{more}\n[admin]\ntoken = \"{OPERATOR}\"\n[audit]\nfile = {audit:?}"
+        ),
         &targets,
         format,
         &[("RUST_LOG", "trace")],
@@ -126,7 +131,10 @@ async fn check(format: &str, more: &str) {
     assert!(server.ended().await.success());
 
     let said = server.said();
-    for (who, said) in [("serve", said.as_str()), ("issue", &String::from_utf8_lossy(&issued.stderr))] {
+    let audited = std::fs::read_to_string(audit).unwrap();
+    assert!(audited.contains("token_spent") && audited.contains("\"event\":\"issue\""), "{audited}");
+    let others = [("issue", String::from_utf8_lossy(&issued.stderr)), ("audit", audited.into())];
+    for (who, said) in [("serve", said.as_str().into())].into_iter().chain(others) {
         for secret in &secrets.0 {
             let line = said.lines().find(|line| line.contains(secret.as_str()));
             assert_eq!(line, None, "{who} logged a secret");
@@ -139,9 +147,20 @@ async fn check(format: &str, more: &str) {
     }
     assert!(said.contains("DEBUG") && said.contains("console issued") && said.contains("opened"), "{said}");
     if format == "json" {
-        for line in said.lines() {
-            let parsed: Result<serde_json::Value, _> = serde_json::from_str(line);
-            assert!(parsed.is_ok_and(|value| value.is_object()), "{line}");
+        let lines: Vec<serde_json::Value> = said
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+            .collect();
+        assert!(lines.iter().all(serde_json::Value::is_object));
+        // From the API call to the session's end: its request id leads to each line about it.
+        let of = |message: &str| lines.iter().find(|line| line["message"] == message).cloned().unwrap();
+        let request = &of("console issued")["request"];
+        for message in ["opened", "closed", "refused"] {
+            let same = |line: &&serde_json::Value| {
+                line["message"] == message && line["span"]["issued_by"] == *request
+            };
+            // The first console was opened and closed; of the second try the token says nothing any more.
+            assert_eq!(lines.iter().any(|line| same(&line)), message != "refused", "{message} of {request}");
         }
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod audit;
 mod console;
 mod dialects;
 mod drain;
@@ -27,6 +28,7 @@ mod listeners;
 mod logs;
 mod mass;
 mod memory;
+mod metrics;
 mod native;
 mod openapi;
 mod openstack;

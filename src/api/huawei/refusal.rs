@@ -91,6 +91,7 @@ impl Refusal {
             }
             IssueError::Store(_) => Self::unavailable("store"),
             IssueError::Token(_) => Self::unavailable("generator"),
+            IssueError::Audit(_) => Self::unavailable("audit"),
         }
     }
 

@@ -68,6 +68,7 @@ pub(super) async fn create(
         entry: &entry,
         protocol,
         by: By::Caller(at.caller),
+        via: trail.via(),
         ttl: Some(ttl),
         options,
         template,

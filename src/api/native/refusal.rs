@@ -104,6 +104,9 @@ impl From<IssueError> for Refusal {
             }
             IssueError::Store(_) => Self::store(),
             IssueError::Token(_) => Self::unavailable("generator", "No token can be made. Try again later."),
+            IssueError::Audit(_) => {
+                Self::unavailable("audit", "The decision cannot be written down. Try again later.")
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::audit::{Event, Kind};
 use crate::auth::policy;
 use crate::config::Permission;
 use crate::tokens::{Grant, Revoke, Token, TokenKey};
@@ -87,6 +88,22 @@ pub(super) async fn revoke(at: &Context<'_>, named: Named, trail: &Trail) -> Res
         request = %trail.request, dialect = "native", user = %at.caller.user, by = which.kind(),
         tokens = revoked.tokens, sessions = revoked.sessions, cause = "requested", "revoked"
     );
+    at.core.audit.record(|| Event {
+        token: match which {
+            Revoke::Token(key) => Some(at.core.fingerprinter.fingerprint(key)),
+            _ => None,
+        },
+        subject: match which {
+            Revoke::Token(_) => None,
+            Revoke::Target(id) => Some(id.as_str().into()),
+            Revoke::Project(id) => Some(id.as_str().into()),
+            Revoke::User(id) => Some(id.as_str().into()),
+        },
+        cause: Some(which.kind()),
+        tokens: Some(revoked.tokens),
+        sessions: Some(revoked.sessions),
+        ..trail.event(Kind::Revoke)
+    });
     Ok(json!({"revoked": {"tokens": revoked.tokens, "sessions": revoked.sessions}}))
 }
 

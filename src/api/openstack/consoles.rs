@@ -174,6 +174,7 @@ async fn open(
         entry: &entry,
         protocol,
         by: By::Caller(at.caller),
+        via: trail.via(),
         ttl: at.core.settings.lifetimes.get(&dialect).copied(),
         options,
         template: &template,

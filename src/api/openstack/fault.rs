@@ -95,6 +95,7 @@ impl Fault {
             }
             IssueError::Store(_) => Self::unavailable("store"),
             IssueError::Token(_) => Self::unavailable("generator"),
+            IssueError::Audit(_) => Self::unavailable("audit"),
         }
     }
 

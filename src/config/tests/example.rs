@@ -26,7 +26,19 @@ fn example() -> String {
         !unset.iter().any(|start| line.starts_with(start))
             && !key.ends_with("_file")
             && !key.ends_with("_env")
-            && !["token", "file", "database", "certificate", "key", "ca", "[tls]"].contains(&key)
+            && ![
+                "token",
+                "file",
+                "database",
+                "certificate",
+                "key",
+                "ca",
+                "[tls]",
+                "[audit]",
+                "on_failure",
+                "sync",
+            ]
+            .contains(&key)
             && !SERIAL_LINE.contains(&key)
     };
     // And a table that is of no use with the default store, down to the blank line.

@@ -25,8 +25,9 @@ fn unknown_settings() {
         os, project, region, serial, serial_line, serial_viewers, spice, state, vnc, vnc_security, vnc_view_only, \
         vnc_viewers, zone",
     );
-    for section in ["listen", "admin", "api", "tls", "proxy", "tokens", "limits", "urls", "auth", "inventory"]
-    {
+    let sections =
+        ["listen", "admin", "api", "tls", "proxy", "tokens", "limits", "urls", "auth", "audit", "inventory"];
+    for section in sections {
         let all = errors(&format!("[{section}]\nzzz = 1"));
         assert!(all.contains(&format!("c.toml:2: {section}.zzz: unknown setting; known here: ")), "{all}");
     }
@@ -145,6 +146,26 @@ fn impossible_values() {
     );
     assert!(parse("[listen]\napi = \"127.0.0.1:6080\"").is_ok(), "one port may serve both");
     assert!(parse("[listen]\napi = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"").is_ok(), "0 is no clash");
+}
+
+#[test]
+fn audit() {
+    check("[audit]\nsync = true", "1: audit.file: is required under [audit]; add it, or remove [audit]");
+    check("[audit]\nfile = \"\"", "2: audit.file: expected the path of a file, found \"\"");
+    check(
+        "[audit]\nfile = \"a\"\non_failure = \"stop\"",
+        "3: audit.on_failure: expected \"refuse\" or \"continue\", found \"stop\"",
+    );
+    check("[audit]\nfile = \"a\"\nsync = 1", "3: audit.sync: expected true or false, found 1");
+    check(
+        "[audit]\nfile = \"a\"\non_failur = \"refuse\"",
+        "3: audit.on_failur: unknown setting; did you mean on_failure?",
+    );
+    let found = parse("[audit]\nfile = \"a.jsonl\"").unwrap().audit.unwrap();
+    let expected = Audit { file: "a.jsonl".into(), on_failure: OnAuditFailure::Refuse, sync: false };
+    assert_eq!(found, expected);
+    let other = parse("[audit]\nfile = \"a.jsonl\"\non_failure = \"continue\"\nsync = true").unwrap().audit;
+    assert_eq!(other, Some(Audit { on_failure: OnAuditFailure::Continue, sync: true, ..expected }));
 }
 
 #[test]

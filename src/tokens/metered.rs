@@ -1,0 +1,63 @@
+//! A store whose answers are timed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::metrics::{Metrics, StoreCall};
+
+use super::{Claim, Confirm, Grant, Nonce, Peek, Revoke, Store, StoreFuture, TokenKey};
+
+/// Passes every call on and counts how long the answer took.
+#[derive(Debug)]
+pub struct Metered {
+    store: Arc<dyn Store>,
+    metrics: Metrics,
+}
+
+impl Metered {
+    /// The store, timed.
+    pub fn new(store: Arc<dyn Store>, metrics: Metrics) -> Self {
+        Self { store, metrics }
+    }
+
+    /// The store may do its work when it is called, or when its answer is waited for.
+    fn timed<'a, T: 'a>(
+        &'a self,
+        call: StoreCall,
+        ask: impl FnOnce(&'a dyn Store) -> StoreFuture<'a, T>,
+    ) -> StoreFuture<'a, T> {
+        let begun = Instant::now();
+        let answer = ask(&*self.store);
+        Box::pin(async move {
+            let answer = answer.await;
+            self.metrics.store(call, begun.elapsed(), answer.is_ok());
+            answer
+        })
+    }
+}
+
+impl Store for Metered {
+    fn create(&self, key: TokenKey, grant: Grant, ttl: Duration, most: usize) -> StoreFuture<'_, ()> {
+        self.timed(StoreCall::Create, move |store| store.create(key, grant, ttl, most))
+    }
+
+    fn claim(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Claim> {
+        self.timed(StoreCall::Claim, move |store| store.claim(key, nonce))
+    }
+
+    fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm> {
+        self.timed(StoreCall::Confirm, move |store| store.confirm(key, nonce))
+    }
+
+    fn release(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {
+        self.timed(StoreCall::Release, move |store| store.release(key, nonce))
+    }
+
+    fn revoke(&self, which: Revoke) -> StoreFuture<'_, usize> {
+        self.timed(StoreCall::Revoke, move |store| store.revoke(which))
+    }
+
+    fn peek(&self, key: TokenKey) -> StoreFuture<'_, Option<Peek>> {
+        self.timed(StoreCall::Peek, move |store| store.peek(key))
+    }
+}
