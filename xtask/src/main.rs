@@ -1,12 +1,13 @@
 //! `cargo xtask`: the project's own commands. `run` and `test` are all a newcomer needs.
 //!
 //! ```text
-//! main (what was asked) -> setup (what this machine lacks) -> web, build, run, test, lint, certs, bench
+//! main (what was asked) -> setup (what this machine lacks) -> web, build, run, test, lint, certs, bench, guard
 //!                          project (paths, stamps) and ui (progress) are below all of them
 //! ```
 
 mod bench;
 mod build;
+mod guard;
 mod lint;
 mod project;
 mod run;
@@ -61,6 +62,11 @@ enum Command {
     /// themselves), websockify (a venv) and websocat (built from its crate). The full run takes about
     /// half an hour and wants a machine that does nothing else.
     Bench(bench::Options),
+    /// Count the instructions of the frame codec and of spending a token; more than 3 % off the baseline fails
+    ///
+    /// The baseline is benches/instructions/baseline.json. Valgrind counts, so that the figures are the same on
+    /// a busy machine; a gain fails as well, until it is the baseline.
+    Guard(guard::Options),
     /// Build target/release/consolegate with the pages inside
     Build,
     /// Build the browser pages: web/ -> web/dist (plain `cargo build` works without them)
@@ -82,6 +88,7 @@ fn main() -> ExitCode {
         Command::Run { release, args } => run::demo(release, &args),
         Command::Test { args } => test::test(&args),
         Command::Bench(options) => bench::bench(options),
+        Command::Guard(options) => guard::guard(options),
         Command::Build => build::release(),
         Command::Web => web::build().map(|dist| ui::note(&format!("the pages are in {}", dist.display()))),
         Command::Certs { args } => run::certs(&args),

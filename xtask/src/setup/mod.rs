@@ -57,6 +57,7 @@ pub(crate) fn for_tests() -> Result<Parts> {
         ("ser2net", "ser2net"),
         ("ipmi_sim", "openipmi"),
         ("ipmitool", "ipmitool"),
+        ("valgrind", "valgrind"),
     ];
     missing
         .extend(programs.iter().filter(|(program, _)| which(program).is_none()).map(|(_, package)| *package));
