@@ -220,7 +220,7 @@ fn compare(baseline: &BTreeMap<String, f64>, cases: &[Case]) -> (String, usize) 
             Some(before) => (format!("{before:.2}"), (now - before) / before * 100.0),
             None => ("none".to_owned(), f64::INFINITY),
         };
-        let over = !(percent.abs() <= TOLERANCE);
+        let over = percent.is_nan() || percent.abs() > TOLERANCE;
         changed += usize::from(over);
         let what = format!("{operation} ({name})");
         let mark = if over { "  FAILED" } else { "" };
