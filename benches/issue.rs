@@ -1,9 +1,10 @@
 //! Issuing: the path from a request to a console's URL for each dialect, in memory; then over HTTP, against a bare
 //! hyper handler that reads the same body and writes an answer of the same size, on the same kind of workers.
 //!
-//! Tokens are kept in memory, the caller's token was looked up in (a stand-in for) Keystone once and is remembered,
-//! and each issue writes its log line, as JSON, to a file. The limits on callers are off: they would be what is
-//! measured.
+//! Tokens are kept in memory, the caller's token was looked up in (a stand-in for) Keystone once and is remembered.
+//! Each issue writes a line of the audit log and a line of the log, as JSON, by the same code as in production, to
+//! files in memory where there are such. Both servers speak HTTP with the same settings. The limits on callers are
+//! off: they would be what is measured. With `--features jemalloc` both have the allocator of releases.
 
 #![allow(clippy::print_stdout, reason = "a bench's result")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
@@ -12,25 +13,29 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use consolegate::api::Api;
 use consolegate::config::Config;
+use consolegate::log;
 use consolegate::net::workers::{Handler, Workers};
-use consolegate::server::Server;
+use consolegate::server::{self, Server};
 use criterion::{BatchSize, Criterion, Throughput};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const PROJECT: &str = "9c53a566cb3443ab910cf0daebca90c4";
 const KEYSTONES: &str = "a-token-that-keystone-knows";
@@ -98,12 +103,18 @@ fn dialects() -> [Ask; 6] {
     ]
 }
 
-/// Two servers; one worker, so that it and not the client is what is busy; dead tokens make room for new ones.
-fn server(keystone: SocketAddr) -> Server {
+/// Tokens that the store holds: those of ten minutes of an issuer that gives out eighty a second. They die young
+/// here, so that each new one takes a dead one's place; before anything is measured the store is full.
+const TOKENS: usize = 50_000;
+
+/// Two servers; one worker, so that it and not the client is what is busy.
+fn server(keystone: SocketAddr, audit: &Path) -> Server {
     let console = "vnc = \"tcp://127.0.0.1:5901\"\nserial = \"tcp://127.0.0.1:4444\"";
+    let audit = audit.join("audit.jsonl");
+    let audit = audit.display();
     let mut text = format!(
-        "[listen]\napi = \"127.0.0.1:0\"\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
-         [proxy]\nworkers = 1\n[tokens]\nttl = \"1s\"\ncapacity = 500000\n\
+        "[audit]\nfile = \"{audit}\"\n[listen]\napi = \"127.0.0.1:0\"\nproxy = \"127.0.0.2:0\"\nadmin = \"127.0.0.1:0\"\n\
+         [proxy]\nworkers = 1\n[tokens]\nttl = \"100ms\"\ncapacity = {TOKENS}\n\
          [limits]\nissue_per_second = 0\noutstanding_per_target = 0\n\
          [auth.keystone]\nurl = \"http://{keystone}/v3\"\nusername = \"consolegate\"\npassword = \"p\"\n\
          cache_ttl = \"1h\"\n"
@@ -157,7 +168,7 @@ fn in_memory(criterion: &mut Criterion, api: &Api) {
             }
             request.body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap()
         };
-        let answer = |request| runtime.block_on(api.handle(request)).unwrap();
+        let answer = |request| runtime.block_on(api.handle(None, request)).unwrap();
         assert!(answer(request()).status().is_success(), "{name}");
         group.bench_function(name, |bencher| bencher.iter_batched(request, answer, BatchSize::SmallInput));
     }
@@ -255,9 +266,8 @@ fn bare(answer: &[u8]) -> SocketAddr {
         Box::pin(async move {
             let _load = accepted.load;
             let socket = TcpStream::from_std(accepted.socket).unwrap();
-            let mut http = http1::Builder::new();
-            let http = http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(5));
-            let _ = http.serve_connection(TokioIo::new(socket), service).await;
+            let http = server::http();
+            let _ = http.serve_connection(TokioIo::new(socket), service).with_upgrades().await;
         })
     });
     let workers = Workers::start(1, &handler).unwrap();
@@ -279,18 +289,21 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Both servers in turn, under the same load; prints the ratio of each dialect.
-fn over_http(api: SocketAddr, rounds: usize, requests: usize) {
+fn over_http(api: SocketAddr, dialects: &[Ask], rounds: usize, requests: usize) {
     let client =
         tokio::runtime::Builder::new_current_thread().event_interval(8).enable_all().build().unwrap();
     println!(
         "\nHTTP issue on one worker, {CONNECTIONS} connections, medians of {rounds} rounds of {requests}:"
     );
     println!("{:<16} {:>12} {:>12} {:>7}", "dialect", "issued/s", "bare/s", "ratio");
-    for ask in dialects() {
-        let request: Arc<[u8]> = wire(&ask).into();
+    for (at, ask) in dialects.iter().enumerate() {
+        let request: Arc<[u8]> = wire(ask).into();
         let answer = client.block_on(exchange(api, &request));
         let plain = bare(&answer);
         assert_eq!(client.block_on(exchange(plain, &request)).len(), answer.len(), "answers of one size");
+        if at == 0 && requests >= REQUESTS {
+            client.block_on(throughput(api, &request, answer.len(), TOKENS + REQUESTS));
+        }
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             ours.push(client.block_on(throughput(api, &request, answer.len(), requests)));
@@ -303,23 +316,31 @@ fn over_http(api: SocketAddr, rounds: usize, requests: usize) {
     }
 }
 
-/// `cargo bench --bench issue -- http` measures over HTTP alone, `-- issue` in memory alone.
+/// Files of this bench: in memory if the system has a place for such, so that no disk is measured.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// `cargo bench --bench issue -- http` measures over HTTP alone, `-- issue` in memory alone; `-- count` sends a few
+/// requests for a profiler to look at.
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let only = arguments.iter().find(|argument| !argument.starts_with('-'));
     // `cargo test --benches` only wants to know that it runs.
     let trial = arguments.iter().any(|argument| argument == "--test");
-    let log = Mutex::new(Log { file: tempfile::tempfile().unwrap(), written: 0 });
-    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(log);
-    subscriber.with_max_level(tracing::Level::INFO).init();
-
-    let server = server(keystone());
+    let directory = directory();
+    let file = tempfile::tempfile_in(&directory).unwrap();
+    log::init_to(log::Format::Json, Log { file, written: 0 }, false).unwrap();
+    let server = server(keystone(), directory.path());
     let (api, address) = (server.api(), server.addresses().api);
     let (_commands, receiver) = mpsc::channel(1);
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(server.run(receiver)).unwrap();
     });
+    if only.is_some_and(|name| name == "count") {
+        return over_http(address, &dialects()[..1], 1, 50 * CONNECTIONS);
+    }
     if only.is_none_or(|name| name != "http") {
         let mut criterion = Criterion::default().configure_from_args();
         in_memory(&mut criterion, &api);
@@ -327,6 +348,6 @@ fn main() {
     }
     if only.is_none_or(|name| name == "http") {
         let (rounds, requests) = if trial { (1, CONNECTIONS) } else { (ROUNDS, REQUESTS) };
-        over_http(address, rounds, requests);
+        over_http(address, &dialects(), rounds, requests);
     }
 }

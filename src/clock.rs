@@ -1,5 +1,6 @@
 //! Time as an input: the one place that reads a clock for token and limit decisions.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -57,5 +58,57 @@ impl Clock {
         if let Source::Manual { millis, .. } = &self.0 {
             millis.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
         }
+    }
+}
+
+/// Writes dates as RFC 3339 has them, to the microsecond: `2026-11-21T19:30:00.123456Z`. Most dates it is asked for
+/// are of the same second as the one before, whose text it keeps.
+#[derive(Clone, Debug, Default)]
+pub struct Stamp {
+    text: String,
+    /// Of `text`, since the epoch.
+    second: Option<u64>,
+}
+
+/// Where the microseconds begin.
+const MICROS: usize = "2026-11-21T19:30:00.".len();
+
+impl Stamp {
+    /// The date's text; a date before 1970 is shown as its beginning.
+    pub fn text(&mut self, date: SystemTime) -> &str {
+        let since = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if self.second == Some(since.as_secs()) {
+            self.text.truncate(MICROS);
+            // Writing to a String cannot fail.
+            let _ = write!(self.text, "{:06}Z", since.subsec_micros());
+        } else {
+            self.second = Some(since.as_secs());
+            self.text.clear();
+            // Fails for years of five digits, which then have no text.
+            let _ = write!(self.text, "{}", humantime::format_rfc3339_micros(SystemTime::UNIX_EPOCH + since));
+        }
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_to_the_microsecond_whatever_came_before() {
+        let mut stamp = Stamp::default();
+        let mut check = |micros: u64, expected: &str| {
+            let date = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
+            assert_eq!(stamp.text(date), expected);
+        };
+        check(0, "1970-01-01T00:00:00.000000Z");
+        check(1_000_000_000_000_001, "2001-09-09T01:46:40.000001Z");
+        check(1_000_000_000_999_999, "2001-09-09T01:46:40.999999Z");
+        check(1_000_000_000_000_002, "2001-09-09T01:46:40.000002Z");
+        check(1_000_000_001_000_000, "2001-09-09T01:46:41.000000Z");
+        check(999_999, "1970-01-01T00:00:00.999999Z");
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(stamp.text(before), "1970-01-01T00:00:00.000000Z");
     }
 }

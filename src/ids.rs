@@ -1,8 +1,10 @@
 //! The names all layers share: targets, projects, users, grants, requests, protocols.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -23,6 +25,12 @@ macro_rules! name {
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
                 Self(Arc::from(text))
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 
@@ -57,9 +65,16 @@ name!(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GrantId(pub Uuid);
 
+impl GrantId {
+    /// A fresh one.
+    pub fn random() -> Self {
+        Self(random())
+    }
+}
+
 impl fmt::Display for GrantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(self.0.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
     }
 }
 
@@ -74,13 +89,37 @@ pub struct RequestId(pub Uuid);
 impl RequestId {
     /// A fresh one.
     pub fn random() -> Self {
-        Self(Uuid::new_v4())
+        Self(random())
+    }
+}
+
+/// A random UUID (RFC 9562, version 4) that names something and opens nothing: from this thread's generator, which
+/// the operating system's has seeded.
+fn random() -> Uuid {
+    let mut bytes = [0; 16];
+    rand::rng().fill_bytes(&mut bytes);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+impl RequestId {
+    const PREFIX: &str = "req-";
+
+    /// How long its text is.
+    pub const LEN: usize = Self::PREFIX.len() + uuid::fmt::Hyphenated::LENGTH;
+
+    /// Its text, in `buffer`.
+    pub fn encode<'a>(&self, buffer: &'a mut [u8; Self::LEN]) -> &'a str {
+        let (prefix, rest) = buffer.split_at_mut(Self::PREFIX.len());
+        prefix.copy_from_slice(Self::PREFIX.as_bytes());
+        self.0.hyphenated().encode_lower(rest);
+        // ASCII, all of it.
+        std::str::from_utf8(buffer).unwrap_or_default()
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "req-{}", self.0)
+        f.write_str(self.encode(&mut [0; Self::LEN]))
     }
 }
 
@@ -113,5 +152,19 @@ impl Protocol {
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_shown_as_clients_expect_them() {
+        let id = Uuid::from_u128(0x47e9be4e_a7b9_471f_92d9_ffc83814e07a);
+        assert_eq!(RequestId(id).to_string(), "req-47e9be4e-a7b9-471f-92d9-ffc83814e07a");
+        assert_eq!(GrantId(id).to_string(), "47e9be4e-a7b9-471f-92d9-ffc83814e07a");
+        assert_eq!((RequestId::random().0.get_version_num(), GrantId::random().0.get_version_num()), (4, 4));
+        assert_ne!(RequestId::random(), RequestId::random());
     }
 }

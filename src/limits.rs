@@ -124,6 +124,11 @@ impl<K: Eq + Hash + Clone> Rate<K> {
         Self { whole: DashMap::new(), one, most_ahead, forget_at: AtomicUsize::new(FEW) }
     }
 
+    /// Whether there is no cap.
+    pub fn is_free(&self) -> bool {
+        self.one == 0
+    }
+
     /// Takes one for `key`.
     ///
     /// # Errors

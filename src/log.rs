@@ -1,10 +1,19 @@
 //! Logs: structured lines on stderr, as text or JSON, by `RUST_LOG`.
+//!
+//! `lines.rs` is the way of a line to stderr, `json.rs` its form for machines.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+mod json;
+mod lines;
+
+use json::Json;
+use lines::Lines;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,22 +34,45 @@ pub enum LogError {
     /// Somebody set a subscriber before.
     #[error(transparent)]
     Set(#[from] tracing_subscriber::util::TryInitError),
+    /// No thread to write them.
+    #[error("no thread for the log: {0}")]
+    Thread(#[from] io::Error),
 }
+
+/// Where this process's lines go, once it is known.
+static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// Sends this process's log lines to stderr. Without `RUST_LOG`, level `info`.
 pub fn init(format: Format) -> Result<(), LogError> {
+    init_to(format, io::stderr(), io::stderr().is_terminal())
+}
+
+/// As [`init`], to somewhere else; `ansi`: text has colours.
+pub fn init_to(format: Format, sink: impl Write + Send + 'static, ansi: bool) -> Result<(), LogError> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(text)?,
         _ => EnvFilter::new("info"),
     };
+    let lines = Lines::start(sink)?;
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match format {
-        Format::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init()?,
-        Format::Json => registry.with(layer.json().flatten_event(true).with_span_list(false)).try_init()?,
+        Format::Text => {
+            let layer = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(lines.clone());
+            registry.with(layer).try_init()?;
+        }
+        Format::Json => registry.with(Json::new(lines.clone())).try_init()?,
     }
+    let _ = LINES.set(lines);
     report_panics();
     Ok(())
+}
+
+/// Returns once everything logged so far is written. Whoever ends the process, or replaces it by another program,
+/// calls this last.
+pub fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush();
+    }
 }
 
 /// A panic ends one session; its message goes to the log like everything else.

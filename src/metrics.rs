@@ -5,8 +5,8 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::config::Dialect;
 use crate::ids::Protocol;
 
 /// Upper bounds in seconds: from a store in memory to the longest deadline of a greeting with its dial.
@@ -25,6 +26,9 @@ const BUCKETS: [f64; 18] = [
     0.000_01, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0,
 ];
+
+/// All there are, in the order of their declaration.
+const PROTOCOLS: [Protocol; 4] = [Protocol::Vnc, Protocol::Serial, Protocol::Spice, Protocol::Mks];
 
 /// What [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -101,6 +105,11 @@ struct Direction {
     direction: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Worker {
+    worker: u64,
+}
+
 /// What is looked up when somebody asks.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
@@ -130,14 +139,21 @@ type Histograms<S> = Family<S, Histogram, fn() -> Histogram>;
 struct Inner {
     registry: Registry,
     issued: Family<Issue, Counter>,
+    /// Those of `issued` that were asked for before, each where its [`Issue`] says.
+    issued_known: [OnceLock<Counter>; 32],
     refused: Family<Refusal, Counter>,
     opened: Family<Console, Counter>,
     closed: Family<Ended, Counter>,
     setup: Histograms<PhaseLabel>,
     store: Histograms<StoreLabel>,
+    /// Those of `store`: by call, and whether it was answered.
+    store_known: [[OnceLock<Histogram>; 2]; 6],
     live: Family<Console, Gauge>,
     relayed: Family<Direction, Counter>,
     unauthenticated: Gauge,
+    workers: Family<Worker, Gauge>,
+    /// Connections of each worker, as it counts them itself.
+    loads: OnceLock<Vec<Arc<AtomicUsize>>>,
     targets: Gauge,
     draining: Gauge,
     audit_lines: Counter,
@@ -158,6 +174,8 @@ impl Default for Metrics {
         let histograms = histogram as fn() -> Histogram;
         let mut add = Add(&mut registry);
         Self(Arc::new(Inner {
+            issued_known: [const { OnceLock::new() }; 32],
+            store_known: [const { [const { OnceLock::new() }; 2] }; 6],
             issued: add.metric("urls_issued", "Console URLs given out", Family::default()),
             refused: add.metric("refusals", "Requests and viewers turned away", Family::default()),
             opened: add.metric("sessions_opened", "Consoles opened", Family::default()),
@@ -179,6 +197,12 @@ impl Default for Metrics {
                 "Connections without a session",
                 Gauge::default(),
             ),
+            workers: add.metric(
+                "worker_connections",
+                "Connections and sessions of each worker",
+                Family::default(),
+            ),
+            loads: OnceLock::new(),
             targets: add.metric("targets", "Servers in the inventory", Gauge::default()),
             draining: add.metric("draining", "1 from SIGTERM on", Gauge::default()),
             audit_lines: add.metric("audit_lines", "Lines of the audit log written", Counter::default()),
@@ -234,9 +258,24 @@ impl Add<'_> {
 }
 
 impl Metrics {
-    /// A console's URL was given out, by a dialect or `operator`.
-    pub fn issued(&self, dialect: &'static str, protocol: Protocol) {
-        count(&self.0.issued, &Issue { dialect, protocol: protocol.as_str() });
+    /// From now on each worker's connections are shown.
+    pub fn show_workers(&self, loads: Vec<Arc<AtomicUsize>>) {
+        // A process has its workers once.
+        let _ = self.0.loads.set(loads);
+    }
+
+    /// A console's URL was given out, by a dialect or the operator.
+    pub fn issued(&self, dialect: Option<Dialect>, protocol: Protocol) {
+        let inner = &*self.0;
+        let place = dialect.map_or(0, |dialect| 1 + dialect as usize) * PROTOCOLS.len() + protocol as usize;
+        let counter = || {
+            let dialect = dialect.map_or("operator", Dialect::as_str);
+            inner.issued.get_or_create_owned(&Issue { dialect, protocol: protocol.as_str() })
+        };
+        match inner.issued_known.get(place) {
+            Some(known) => known.get_or_init(counter).inc(),
+            None => counter().inc(),
+        };
     }
 
     /// A request or a viewer was turned away, by a dialect, `admin` or `proxy`, for a cause of its list.
@@ -268,7 +307,7 @@ impl Metrics {
 
     /// The store answered after so long; `ok`: not with an error.
     pub fn store(&self, call: StoreCall, took: Duration, ok: bool) {
-        let call = match call {
+        let name = match call {
             StoreCall::Create => "create",
             StoreCall::Claim => "claim",
             StoreCall::Confirm => "confirm",
@@ -276,19 +315,23 @@ impl Metrics {
             StoreCall::Revoke => "revoke",
             StoreCall::Peek => "peek",
         };
-        let label = StoreLabel { call, answer: if ok { "ok" } else { "error" } };
-        self.0.store.get_or_create(&label).observe(took.as_secs_f64());
+        let label = StoreLabel { call: name, answer: if ok { "ok" } else { "error" } };
+        let known = &self.0.store_known[call as usize][usize::from(ok)];
+        known.get_or_init(|| self.0.store.get_or_create_owned(&label)).observe(took.as_secs_f64());
     }
 
     /// Everything, as OpenMetrics text, of [`CONTENT_TYPE`].
     pub fn render(&self, now: &Gauges) -> String {
         let inner = &*self.0;
-        for protocol in [Protocol::Vnc, Protocol::Serial, Protocol::Spice, Protocol::Mks] {
+        for protocol in PROTOCOLS {
             let count = now.sessions.iter().filter(|(one, _)| *one == protocol).map(|(_, count)| count).sum();
             inner.live.get_or_create(&Console { protocol: protocol.as_str() }).set(gauge(count));
         }
         for (direction, bytes) in [("to_viewer", now.bytes_to_viewer), ("to_target", now.bytes_to_target)] {
             raise(&inner.relayed.get_or_create(&Direction { direction }), bytes);
+        }
+        for (worker, load) in (0..).zip(inner.loads.get().into_iter().flatten()) {
+            inner.workers.get_or_create(&Worker { worker }).set(gauge(load.load(Ordering::Relaxed)));
         }
         inner.unauthenticated.set(gauge(now.unauthenticated));
         inner.targets.set(gauge(now.targets));
@@ -326,7 +369,9 @@ mod tests {
     #[test]
     fn every_line_is_of_the_exposition_format() {
         let metrics = Metrics::default();
-        metrics.issued("native", Protocol::Vnc);
+        metrics.issued(Some(Dialect::Native), Protocol::Vnc);
+        metrics.issued(None, Protocol::Mks);
+        metrics.issued(None, Protocol::Mks);
         metrics.refused("proxy", "token_spent");
         metrics.opened(Protocol::Serial);
         metrics.closed(Protocol::Serial, "idle");
@@ -342,6 +387,7 @@ mod tests {
         for line in [
             concat!("consolegate_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",target="),
             "consolegate_urls_issued_total{dialect=\"native\",protocol=\"vnc\"} 1\n",
+            "consolegate_urls_issued_total{dialect=\"operator\",protocol=\"mks\"} 2\n",
             "consolegate_refusals_total{via=\"proxy\",cause=\"token_spent\"} 1\n",
             "consolegate_sessions_opened_total{protocol=\"serial\"} 1\n",
             "consolegate_sessions_closed_total{protocol=\"serial\",cause=\"idle\"} 1\n",

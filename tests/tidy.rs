@@ -14,9 +14,9 @@ const LAYERS: &[&[&str]] = &[
     &["auth", "tokens", "targets", "certs"],
     &["rfb", "serial", "ws"],
     &["net"],
-    &["metrics", "log", "audit", "limits"],
+    &["metrics", "log", "audit", "limits", "once"],
     &["config"],
-    &["ids", "clock"],
+    &["ids", "clock", "json"],
 ];
 
 /// Protocol modules: bytes and time in, bytes out; nothing of the crate, no runtime.

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Response, StatusCode};
+use serde::Serialize;
 use serde_json::Value;
+
+use crate::ids::RequestId;
+use crate::json::quote;
 
 /// A header some refusals need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +31,60 @@ impl More {
     }
 }
 
-pub(super) fn json(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body.to_string()));
+/// A body of JSON, rendered.
+#[derive(Debug)]
+pub(super) struct Body(Bytes);
+
+impl Body {
+    /// `{"NAME": "TEXT", ...}`, within `{"OUTER": ...}` if there is one.
+    pub(super) fn texts(outer: Option<&str>, fields: &[(&str, &str)]) -> Self {
+        // A console's URL and what stands around it.
+        let mut text = String::with_capacity(256);
+        if let Some(outer) = outer {
+            text.push('{');
+            quote(&mut text, outer);
+            text.push(':');
+        }
+        for (at, (name, value)) in fields.iter().enumerate() {
+            text.push(if at == 0 { '{' } else { ',' });
+            quote(&mut text, name);
+            text.push(':');
+            quote(&mut text, value);
+        }
+        text.push_str(if outer.is_some() { "}}" } else { "}" });
+        Self(text.into())
+    }
+
+    /// Of what is no map with computed keys, so that it cannot fail.
+    pub(super) fn of(value: &impl Serialize) -> Self {
+        let mut text = Vec::with_capacity(256);
+        let _ = serde_json::to_writer(&mut text, value);
+        Self(text.into())
+    }
+}
+
+impl From<Value> for Body {
+    fn from(value: Value) -> Self {
+        Self::of(&value)
+    }
+}
+
+pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response<Full<Bytes>> {
+    let Body(bytes) = body.into();
+    let mut response = Response::new(Full::from(bytes));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Room for all that any dialect adds.
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *response.headers_mut() = headers;
     response
+}
+
+/// A request's id as a header's value.
+pub(super) fn id(request: &RequestId) -> HeaderValue {
+    // Its form is visible ASCII.
+    let text = request.encode(&mut [0; RequestId::LEN]).parse();
+    text.unwrap_or_else(|_| HeaderValue::from_static("req-"))
 }
 
 /// All values come from here and are visible ASCII.

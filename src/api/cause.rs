@@ -270,8 +270,8 @@ pub static CAUSES: &[Cause] = &[
         "CONSOLE.0033",
         "access-key-busy",
         &[429],
-        "More signed requests with one access key than are remembered against replay.",
-        "Try again after `Retry-After`.",
+        "More signed requests with one access key than `auth.signatures_per_key`.",
+        "Try again after `Retry-After`, or raise the limit.",
     ),
     cause(
         "CONSOLE.0034",

@@ -4,18 +4,19 @@
 //! The order of the checks is the order of the refusals: credential, path, method, project, body, server,
 //! permission, operating system, state, console, limits.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CACHE_CONTROL, HeaderName, WWW_AUTHENTICATE};
+use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, Response, StatusCode};
-use serde_json::{Value, json};
 
 use crate::auth::{Caller, policy};
 use crate::config::{Dialect, Kind, Permission, Target, Urls};
-use crate::ids::{Protocol, TargetId};
+use crate::ids::Protocol;
 use crate::tokens::Options;
 
-use super::answer::{self, set};
+use super::answer::{self, Body, set};
 use super::issue::{Ask, By};
 use super::trail::Trail;
 use super::{Call, Core, cause};
@@ -35,10 +36,10 @@ pub(super) use refusal::Refusal;
 use path::Path;
 
 /// Huawei's name for the request id.
-const REQUEST_ID: &str = "x-request-id";
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The project a caller says it acts for; every SDK sends it.
-const PROJECT: &str = "x-project-id";
+static PROJECT: HeaderName = HeaderName::from_static("x-project-id");
 
 /// One dialect: a way to one kind of console.
 pub(super) struct Console {
@@ -73,55 +74,56 @@ impl Form {
         }
     }
 
-    fn render(&self, url: &str) -> Value {
+    fn render(&self, url: &str) -> Body {
         match self {
             Self::RemoteConsole(Pair { protocol, kind }) => {
-                json!({"remote_console": {"type": kind, "protocol": protocol, "url": url}})
+                let fields = [("protocol", *protocol), ("type", *kind), ("url", url)];
+                Body::texts(Some("remote_console"), &fields)
             }
-            Self::Address => json!({"url": url}),
+            Self::Address => Body::texts(None, &[("url", url)]),
         }
     }
 }
 
 /// Answers a request of a dialect, or, without one, of the paths that belong to none of them.
 pub(super) async fn handle(core: &Core, call: Call, console: Option<&Console>) -> Response<Full<Bytes>> {
-    let path = console.map_or_else(|| Path::without(&call.path), |console| console.path(&call.path));
+    let uri = call.uri.clone();
+    let path = console.map_or_else(|| Path::without(uri.path()), |console| console.path(uri.path()));
     // Those that ask for the projects, or get lost, are on their way to some dialect of ours.
     let dialect = console.map_or(Dialect::HuaweiEcs, |console| console.dialect);
     let mut trail = Trail::new(&call, dialect, path.template(console));
     let result = match (console, path) {
         (Some(console), Path::Console { project, server }) => {
-            trail.target = Some(server.clone());
+            trail.target = Some(server.as_ref().into());
             open(core, call, console, &Ids { project, server }, &mut trail).await
         }
         (_, path) => other(core, call, &path, &mut trail).await,
     };
     trail.log(core, result.as_ref().err().map(|refusal| (refusal.status, refusal.cause)));
-    let request = trail.request.to_string();
-    let mut response = match &result {
+    let mut response = match result {
         Ok(body) => answer::json(StatusCode::OK, body),
-        Err(refusal) => refuse(refusal, &request),
+        Err(refusal) => refuse(&refusal, &trail.request.to_string()),
     };
     let headers = response.headers_mut();
-    set(headers, HeaderName::from_static(REQUEST_ID), &request);
+    headers.insert(&REQUEST_ID, answer::id(&trail.request));
     // A GET's answer may hold a URL that works once.
-    set(headers, CACHE_CONTROL, "no-store");
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// The ids in a console's path.
-struct Ids {
-    project: String,
-    server: String,
+struct Ids<'a> {
+    project: Cow<'a, str>,
+    server: Cow<'a, str>,
 }
 
 async fn open(
     core: &Core,
     mut call: Call,
     console: &Console,
-    ids: &Ids,
+    ids: &Ids<'_>,
     trail: &mut Trail,
-) -> Result<Value, Refusal> {
+) -> Result<Body, Refusal> {
     let caller = caller(core, &mut call, trail).await?;
     check_method(&call, console.form.methods())?;
     check_project(&ids.project, &call.headers, &caller)?;
@@ -129,7 +131,7 @@ async fn open(
         pair.check(call).await?;
     }
     // The URL's project is the caller's, and a server of another is not below it, for administrators neither.
-    let entry = core.inventory.find(&TargetId::from(ids.server.as_str()));
+    let entry = core.inventory.look_up(&ids.server);
     let seen = |target: &Target| target.project == caller.project && target.kind == console.kind;
     let entry = entry.filter(|entry| seen(&entry.target)).ok_or_else(|| Refusal::no_server(&ids.server))?;
     if !policy::may(&caller, console.permission, &entry.target.project) {
@@ -153,12 +155,12 @@ async fn open(
 }
 
 /// Paths that lead to no console.
-async fn other(core: &Core, mut call: Call, path: &Path, trail: &mut Trail) -> Result<Value, Refusal> {
+async fn other(core: &Core, mut call: Call, path: &Path<'_>, trail: &mut Trail) -> Result<Body, Refusal> {
     let caller = caller(core, &mut call, trail).await?;
     match path {
         Path::Projects => {
             check_method(&call, "GET, HEAD")?;
-            Ok(projects::list(core, &caller, &call.query))
+            Ok(projects::list(core, &caller, call.query()).into())
         }
         Path::Console { .. } | Path::Unknown => Err(Refusal::no_route()),
     }
@@ -181,12 +183,12 @@ fn check_project(project: &str, headers: &HeaderMap, caller: &Caller) -> Result<
     if project != own {
         return Err(Refusal::project("The project in the URL"));
     }
-    let same = headers.get_all(PROJECT).iter().all(|value| value.as_bytes() == own.as_bytes());
+    let same = headers.get_all(&PROJECT).iter().all(|value| value.as_bytes() == own.as_bytes());
     same.then_some(()).ok_or_else(|| Refusal::project("The project in X-Project-Id"))
 }
 
 fn refuse(refusal: &Refusal, request: &str) -> Response<Full<Bytes>> {
-    let mut response = answer::json(refusal.status, &refusal.body(request));
+    let mut response = answer::json(refusal.status, refusal.body(request));
     let headers = response.headers_mut();
     set(headers, HeaderName::from_static(cause::HEADER), cause::code(refusal.cause));
     if refusal.status == StatusCode::UNAUTHORIZED {

@@ -19,15 +19,15 @@ impl Core {
     /// The caller. Of a request that is not signed the body is left unread; of one that is, it is read only once
     /// the head has shown a known key and a date of now, and then lies ready in `call`.
     pub(super) async fn caller(&self, call: &mut Call) -> Result<Caller, UnknownCaller> {
-        let Call { method, path, query, headers, .. } = &*call;
-        let head = Head { method, path, query, headers };
+        let head =
+            Head { method: &call.method, path: call.path(), query: call.query(), headers: &call.headers };
         match self.authenticator.authenticate(&head).await? {
             Identified::Caller(caller) => Ok(caller),
             Identified::Signed(signed) => {
                 let body = call.body.as_mut().await;
                 // A body is read once; whoever asks for it next finds this.
                 call.body = Box::pin(std::future::ready(body.clone()));
-                Ok(signed.verify(&body?)?)
+                Ok(signed.verify(&body?).await?)
             }
         }
     }

@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use crate::audit::{self, Audit, Event, Slot};
 use crate::auth::Caller;
 use crate::config::{Dialect, Kind, State, Target, TokenFormat};
@@ -12,7 +10,7 @@ use crate::ids::{GrantId, ProjectId, Protocol, RequestId, UserId};
 use crate::limits::Rate;
 use crate::metrics::Metrics;
 use crate::targets::Entry;
-use crate::tokens::{Fingerprinter, Grant, Options, Store, StoreError, Token, TokenError};
+use crate::tokens::{Fingerprinter, Grant, Options, Store, StoreError, Token, TokenError, TokenKey};
 
 use super::url::Public;
 
@@ -140,18 +138,21 @@ impl Issuer<'_> {
         };
         let slot = self.audit.reserve()?;
         let grant = grant(&ask);
-        let token = self.keep(&grant, ttl, most).await?;
+        let (token, key) = self.keep(&grant, ttl, most).await?;
         let issued = Issued {
             url: self.public.fill(ask.template, &token, target),
             grant: grant.id,
-            fingerprint: self.fingerprinter.fingerprint(&token.key()),
+            fingerprint: self.fingerprinter.fingerprint(&key),
         };
-        self.metrics.issued(ask.via.name(), ask.protocol);
+        self.metrics.issued(ask.via.dialect, ask.protocol);
         write_down(slot, &ask, &grant, &issued, ttl);
         Ok(issued)
     }
 
     fn pace(&self, caller: &Caller) -> Result<(), IssueError> {
+        if self.pace.is_free() {
+            return Ok(());
+        }
         let key = (caller.user.clone(), caller.project.clone());
         self.pace.take(&key, self.now).map_err(|wait| {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -159,23 +160,24 @@ impl Issuer<'_> {
         })
     }
 
-    async fn keep(&self, grant: &Grant, ttl: Duration, most: usize) -> Result<Token, IssueError> {
-        for _ in 1..TRIES {
+    async fn keep(&self, grant: &Grant, ttl: Duration, most: usize) -> Result<(Token, TokenKey), IssueError> {
+        let mut tries = TRIES;
+        loop {
             let token = Token::generate(self.format)?;
-            match self.store.create(token.key(), grant.clone(), ttl, most).await {
-                Err(StoreError::Exists) => {}
-                kept => return Ok(kept.map(|()| token)?),
+            let key = token.key();
+            tries -= 1;
+            match self.store.create(key, grant.clone(), ttl, most).await {
+                Err(StoreError::Exists) if tries > 0 => {}
+                kept => return Ok(kept.map(|()| (token, key))?),
             }
         }
-        let token = Token::generate(self.format)?;
-        Ok(self.store.create(token.key(), grant.clone(), ttl, most).await.map(|()| token)?)
     }
 }
 
 fn grant(ask: &Ask<'_>) -> Grant {
     let target = &ask.entry.target;
     Grant {
-        id: GrantId(Uuid::new_v4()),
+        id: GrantId::random(),
         request: ask.request,
         target: target.id.clone(),
         generation: ask.entry.generation,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
-use hyper::{HeaderMap, Method, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response, Uri};
 
 use crate::audit::Audit;
 use crate::auth::Authenticator;
@@ -26,6 +26,7 @@ use crate::targets::Inventory;
 use crate::tokens::{Fingerprinter, Live, Options, Revoker, Store};
 
 mod answer;
+mod body;
 mod cause;
 mod huawei;
 mod huawei_bms;
@@ -58,6 +59,8 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Api {
     core: Core,
     document: openapi::Document,
+    /// Those that are switched on.
+    dialects: Vec<&'static DialectEntry>,
 }
 
 /// What the dialects work with.
@@ -74,7 +77,7 @@ struct Core {
     metrics: Metrics,
 }
 
-/// Where a request came from: put into its extensions by whoever accepted it.
+/// Where a request to the admin listener came from: put into its extensions by whoever accepted it.
 #[derive(Clone, Copy, Debug)]
 pub struct Source(pub IpAddr);
 
@@ -113,10 +116,21 @@ struct Call {
     request: RequestId,
     source: Option<IpAddr>,
     method: Method,
-    path: String,
-    query: String,
+    uri: Uri,
     headers: HeaderMap,
     body: Pin<Box<dyn Future<Output = Result<Bytes, BodyError>> + Send>>,
+}
+
+impl Call {
+    /// As it was sent, still encoded.
+    fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// What follows the question mark, still encoded; empty if nothing does.
+    fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
 }
 
 /// Why a body could not be had.
@@ -213,12 +227,20 @@ impl Api {
 
     fn over(core: Core) -> Self {
         let document = openapi::Document::new(|dialect| core.serves(dialect));
-        Self { core, document }
+        let on = |entry: &&DialectEntry| entry.dialects.iter().any(|dialect| core.serves(*dialect));
+        let dialects = DIALECTS.iter().filter(on).collect();
+        Self { core, document, dialects }
     }
 
     /// Answers a request, or `None` if no dialect that is switched on knows the path. The body is read only
     /// once the caller is known (or, of a signed request, is said to be known), at most 64 KiB, within 10 seconds.
-    pub async fn handle<B>(&self, request: Request<B>) -> Option<Response<Full<Bytes>>>
+    ///
+    /// `source` is where it came from.
+    pub async fn handle<B>(
+        &self,
+        source: Option<IpAddr>,
+        request: Request<B>,
+    ) -> Option<Response<Full<Bytes>>>
     where
         B: Body<Data = Bytes> + Send + 'static,
     {
@@ -227,14 +249,12 @@ impl Api {
         if let Some(answer) = self.document.respond(&head.method, path) {
             return Some(answer);
         }
-        let on = |dialects: &[Dialect]| dialects.iter().any(|one| self.core.settings.dialects.contains(one));
-        let entry = DIALECTS.iter().find(|entry| on(entry.dialects) && (entry.owns)(path, query))?;
+        let entry = self.dialects.iter().find(|entry| (entry.owns)(path, query))?;
         let call = Call {
             request: RequestId::random(),
-            source: head.extensions.get().map(|Source(address)| *address),
-            path: path.to_owned(),
-            query: query.to_owned(),
+            source,
             method: head.method,
+            uri: head.uri,
             headers: head.headers,
             body: Box::pin(read(body)),
         };
@@ -311,6 +331,9 @@ impl Core {
 
 /// Reads a body whole, with a cap and a deadline.
 async fn read<B: Body<Data = Bytes>>(body: B) -> Result<Bytes, BodyError> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
     let collect = async {
         let mut body = std::pin::pin!(body);
         let mut bytes = BytesMut::new();
@@ -318,6 +341,9 @@ async fn read<B: Body<Data = Bytes>>(body: B) -> Result<Bytes, BodyError> {
             let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
             if bytes.len() + data.len() > MAX_BODY {
                 return Err(BodyError::TooLarge);
+            }
+            if bytes.is_empty() && body.is_end_stream() {
+                return Ok(data);
             }
             bytes.extend_from_slice(&data);
         }

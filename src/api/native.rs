@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CACHE_CONTROL, HeaderName, WWW_AUTHENTICATE};
+use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::auth::Caller;
 use crate::config::Dialect;
 
-use super::answer::{self, set};
+use super::answer::{self, Body, set};
 use super::trail::Trail;
 use super::{Call, Core, cause};
 
@@ -31,7 +31,7 @@ use refusal::Refusal;
 const ROOT: &str = "/console/v1/";
 
 /// Names the request in header, body and log.
-const REQUEST_ID: &str = "x-request-id";
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Whether the path is the native API's.
 pub(super) fn owns(path: &str, _query: &str) -> bool {
@@ -81,20 +81,19 @@ struct Context<'a> {
 
 /// Answers a request whose path is [owned](owns).
 pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
-    let route = Route::parse(&call.path);
+    let route = Route::parse(call.path());
     let template = route.as_ref().map_or("unknown", Route::template);
     let mut trail = Trail::new(&call, Dialect::Native, template);
     let result = run(core, call, route, &mut trail).await;
     trail.log(core, result.as_ref().err().map(|refusal| (refusal.status, refusal.cause)));
-    let request = trail.request.to_string();
-    let mut response = match &result {
-        Ok((status, body)) => answer::json(*status, body),
-        Err(refusal) => refuse(refusal, &request),
+    let mut response = match result {
+        Ok((status, body)) => answer::json(status, body),
+        Err(refusal) => refuse(&refusal, &trail.request.to_string()),
     };
     let headers = response.headers_mut();
-    set(headers, HeaderName::from_static(REQUEST_ID), &request);
+    headers.insert(&REQUEST_ID, answer::id(&trail.request));
     // Answers hold tokens, or what tokens open.
-    set(headers, CACHE_CONTROL, "no-store");
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -103,7 +102,7 @@ async fn run(
     mut call: Call,
     route: Option<Route>,
     trail: &mut Trail,
-) -> Result<(StatusCode, Value), Refusal> {
+) -> Result<(StatusCode, Body), Refusal> {
     let route = route.ok_or_else(Refusal::no_route)?;
     if call.method != Method::POST {
         return Err(Refusal::method());
@@ -121,18 +120,23 @@ async fn run(
             let console = consoles::create(&at, &id, &parse(&body)?, trail).await?;
             Ok((StatusCode::CREATED, console))
         }
-        Route::Inspect => Ok((StatusCode::OK, tokens::inspect(&at, &parse(&body)?).await?)),
-        Route::Revoke => Ok((StatusCode::OK, tokens::revoke(&at, parse(&body)?, trail).await?)),
+        Route::Inspect => Ok((StatusCode::OK, tokens::inspect(&at, &parse(&body)?).await?.into())),
+        Route::Revoke => Ok((StatusCode::OK, tokens::revoke(&at, parse(&body)?, trail).await?.into())),
     }
 }
 
 /// The body in its own type; what is wrong is said by field.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    // A JSON array would do for a struct otherwise.
+    if body.trim_ascii_start().starts_with(b"{")
+        && let Ok(value) = serde_json::from_slice(body)
+    {
+        return Ok(value);
+    }
     let value: Value = serde_json::from_slice(body).map_err(|error| {
         let message = format!("The body is not JSON: line {}, column {}.", error.line(), error.column());
         Refusal::bad("malformed-body", message)
     })?;
-    // A JSON array would do for a struct otherwise.
     if !value.is_object() {
         return Err(Refusal::bad("malformed-body", "The body is not a JSON object."));
     }
@@ -142,7 +146,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 fn refuse(refusal: &Refusal, request: &str) -> Response<Full<Bytes>> {
     let code = cause::code(refusal.cause);
     let body = json!({"error": {"code": code, "message": refusal.message, "request_id": request}});
-    let mut response = answer::json(refusal.status, &body);
+    let mut response = answer::json(refusal.status, body);
     let headers = response.headers_mut();
     set(headers, HeaderName::from_static(cause::HEADER), code);
     if refusal.status == StatusCode::UNAUTHORIZED {

@@ -12,7 +12,8 @@ use serde_json::Value;
 use crate::auth::Caller;
 use crate::config::Dialect;
 
-use super::answer::{self, is_json, set};
+use super::answer::{self, Body, is_json, set};
+use super::body::Sent;
 use super::trail::Trail;
 use super::{Call, Core, cause};
 
@@ -28,6 +29,7 @@ mod servers;
 #[cfg(test)]
 mod tests;
 
+use discovery::Base;
 use fault::Fault;
 use microversion::Microversion;
 use route::{Path, Route};
@@ -35,30 +37,30 @@ use route::{Path, Route};
 pub(super) use route::owns;
 
 /// Nova's two names for the request id.
-const REQUEST_ID: [&str; 2] = ["x-openstack-request-id", "x-compute-request-id"];
+static REQUEST_ID: [HeaderName; 2] =
+    [HeaderName::from_static("x-openstack-request-id"), HeaderName::from_static("x-compute-request-id")];
 
 /// Answers a request whose path is [owned](owns).
 pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
-    let path = route::parse(&call.path);
-    let base = discovery::base(&core.settings, &call.headers);
+    let uri = call.uri.clone();
+    let path = route::parse(uri.path());
+    let base = Base::new(&core.settings, &call.headers);
     let mut trail = Trail::new(&call, Dialect::Openstack, path.route.template());
     // As nova does, `/v2` knows no microversions, neither in nor out.
     let mut echo = None;
     let result = run(core, call, &path, &base, &mut trail, &mut echo).await;
     trail.log(core, result.as_ref().err().map(|fault| (fault.status, fault.cause)));
     let mut response = match result {
-        Ok(body) => answer::json(StatusCode::OK, &body),
-        Err(fault) => refuse(&fault, &core.authenticator.challenge(&base)),
+        Ok(body) => answer::json(StatusCode::OK, body),
+        Err(fault) => refuse(&fault, &core.authenticator.challenge(&base.url())),
     };
-    let request = trail.request.to_string();
+    let request = answer::id(&trail.request);
     let headers = response.headers_mut();
-    for name in REQUEST_ID {
-        set(headers, HeaderName::from_static(name), &request);
+    for name in &REQUEST_ID {
+        headers.insert(name, request.clone());
     }
     if let Some(version) = echo.filter(|_| !path.legacy) {
-        let version: Microversion = version;
-        set(headers, HeaderName::from_static(microversion::HEADER), &format!("compute {version}"));
-        set(headers, HeaderName::from_static(microversion::LEGACY_HEADER), &version.to_string());
+        version.set(headers);
         headers.insert(VARY, HeaderValue::from_static("OpenStack-API-Version, X-OpenStack-Nova-API-Version"));
     }
     response
@@ -67,16 +69,16 @@ pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
 async fn run(
     core: &Core,
     mut call: Call,
-    path: &Path,
-    base: &str,
+    path: &Path<'_>,
+    base: &Base<'_>,
     trail: &mut Trail,
     echo: &mut Option<Microversion>,
-) -> Result<Value, Fault> {
+) -> Result<Body, Fault> {
     if path.route.is_discovery() {
         check_method(&call, &path.route)?;
         return Ok(match path.route {
-            Route::Versions => discovery::versions(base),
-            _ => discovery::version(base, path.legacy),
+            Route::Versions => discovery::versions(&base.url()).into(),
+            _ => discovery::version(&base.url(), path.legacy).into(),
         });
     }
     let caller = core.caller(&mut call).await?;
@@ -85,28 +87,31 @@ async fn run(
     *echo = Some(version);
     check_route(core, &path.route, version)?;
     check_method(&call, &path.route)?;
-    let query = call.query.clone();
+    let uri = call.uri.clone();
     let body = body(call, &path.route).await?;
     check_project(path, &caller)?;
     let at = consoles::Context { core, caller: &caller, version, legacy: path.legacy };
     match &path.route {
-        Route::Servers { detail } => servers::list(core, &caller, &query, *detail, base),
-        Route::Server(id) => servers::show(core, &caller, id, base),
+        Route::Servers { detail } => {
+            let query = uri.query().unwrap_or_default();
+            Ok(servers::list(core, &caller, query, *detail, &base.url())?.into())
+        }
+        Route::Server(id) => Ok(servers::show(core, &caller, id, &base.url())?.into()),
         Route::RemoteConsoles(id) => {
-            trail.target = Some(id.clone());
+            trail.target = Some(id.as_ref().into());
             consoles::create(at, id, &body, trail).await
         }
         Route::Action(id) => {
-            trail.target = Some(id.clone());
+            trail.target = Some(id.as_ref().into());
             consoles::action(at, id, &body, trail).await
         }
-        Route::AuthToken(token) => auth_tokens::show(core, &caller, version, token).await,
+        Route::AuthToken(token) => Ok(auth_tokens::show(core, &caller, version, token).await?.into()),
         Route::Versions | Route::Version | Route::Unknown => Err(Fault::no_route()),
     }
 }
 
 /// Whether there is such a route in this version and these dialects.
-fn check_route(core: &Core, route: &Route, version: Microversion) -> Result<(), Fault> {
+fn check_route(core: &Core, route: &Route<'_>, version: Microversion) -> Result<(), Fault> {
     let nova = core.serves(Dialect::Openstack);
     let there = match route {
         Route::Unknown => false,
@@ -117,16 +122,16 @@ fn check_route(core: &Core, route: &Route, version: Microversion) -> Result<(), 
     there.then_some(()).ok_or_else(Fault::no_route)
 }
 
-fn check_method(call: &Call, route: &Route) -> Result<(), Fault> {
+fn check_method(call: &Call, route: &Route<'_>) -> Result<(), Fault> {
     let allowed = route.methods();
     let known = allowed.split(", ").any(|method| method == call.method.as_str());
     known.then_some(()).ok_or_else(|| Fault::method(allowed))
 }
 
 /// The project in the URL is the caller's, whoever the caller is.
-fn check_project(path: &Path, caller: &Caller) -> Result<(), Fault> {
+fn check_project(path: &Path<'_>, caller: &Caller) -> Result<(), Fault> {
     match &path.project {
-        Some(project) if project != caller.project.as_str() => Err(Fault::bad_request(
+        Some(project) if *project != caller.project.as_str() => Err(Fault::bad_request(
             "project",
             format!(
                 "Malformed request URL: URL's project_id '{project}' doesn't match Context's project_id '{}'",
@@ -137,25 +142,21 @@ fn check_project(path: &Path, caller: &Caller) -> Result<(), Fault> {
     }
 }
 
-/// The body as JSON, of the routes that have one; an empty one is `null`, as for nova's schemas. A media type
-/// that is not JSON is refused wherever it is sent.
-async fn body(call: Call, route: &Route) -> Result<Value, Fault> {
+/// The body, of the routes that have one; an empty one is `null`, as for nova's schemas. A media type that is not
+/// JSON is refused wherever it is sent.
+async fn body(call: Call, route: &Route<'_>) -> Result<Sent, Fault> {
     if !is_json(&call.headers) {
         let message = "Unsupported Content-Type";
         return Err(Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", message));
     }
     if !matches!(route, Route::RemoteConsoles(_) | Route::Action(_)) {
-        return Ok(Value::Null);
+        return Ok(Sent::Any(Value::Null));
     }
-    let bytes = call.body.await?;
-    if bytes.is_empty() {
-        return Ok(Value::Null);
-    }
-    serde_json::from_slice(&bytes).map_err(|_| Fault::malformed_body())
+    Sent::read(&call.body.await?).map_err(|_| Fault::malformed_body())
 }
 
 fn refuse(fault: &Fault, challenge: &str) -> Response<Full<Bytes>> {
-    let mut response = answer::json(fault.status, &fault.body());
+    let mut response = answer::json(fault.status, fault.body());
     let headers = response.headers_mut();
     if fault.status == StatusCode::UNAUTHORIZED {
         set(headers, WWW_AUTHENTICATE, challenge);

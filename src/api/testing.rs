@@ -194,7 +194,8 @@ impl Fixture {
                 request = request.header(*name, *value);
             }
             let body = Full::new(Bytes::copy_from_slice(call.body.as_bytes()));
-            let response = self.api.handle(request.body(body).unwrap()).await.expect("a path of a dialect");
+            let response =
+                self.api.handle(None, request.body(body).unwrap()).await.expect("a path of a dialect");
             let (head, body) = response.into_parts();
             let bytes = body.collect().await.unwrap().to_bytes();
             let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {

@@ -8,11 +8,9 @@
 //! Numbers count up by one over all files. The first line of a file is a `begin`, whose `prev` is the hash of
 //! the last line of the file before (zeros: there was none).
 
-use std::io::Write as _;
-use std::time::SystemTime;
-
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use std::io::Write as _;
 
 use super::event::{Event, Kind};
 
@@ -40,14 +38,6 @@ impl Default for Chain {
     }
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    seq: u64,
-    time: String,
-    #[serde(flatten)]
-    event: &'a Event,
-}
-
 /// What verification reads of a line.
 #[derive(Debug, Deserialize)]
 pub(super) struct Read {
@@ -67,13 +57,15 @@ impl Read {
 
 impl Chain {
     /// Appends the event to `out` as the next line.
-    pub(super) fn seal(&mut self, time: SystemTime, event: &Event, out: &mut Vec<u8>) {
+    pub(super) fn seal(&mut self, time: &str, event: &Event, out: &mut Vec<u8>) {
         let start = out.len();
         self.seq = self.seq.saturating_add(1);
-        let time = humantime::format_rfc3339_micros(time).to_string();
-        let line = Line { seq: self.seq, time, event };
-        // A plain structure into memory: neither fails.
-        let _ = serde_json::to_writer(&mut *out, &line);
+        // Into memory: nothing here fails.
+        let _ = write!(out, "{{\"seq\":{},\"time\":\"{time}\"", self.seq);
+        // The event's opening brace gives its place to the comma: it always has a name.
+        let comma = out.len();
+        let _ = serde_json::to_writer(&mut *out, event);
+        out[comma] = b',';
         escape(out, start);
         // The closing brace comes back behind the hash.
         out.pop();
@@ -100,17 +92,20 @@ pub(super) fn parse(line: &[u8]) -> Option<(Read, &[u8])> {
 /// The hash of a line whose hashed part is `body`, after a line with the hash `before`.
 pub(super) fn hash(before: &str, body: &[u8]) -> String {
     let digest = Sha256::new().chain_update(before).chain_update(body).finalize();
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     let mut hex = String::with_capacity(NOTHING.len());
     for byte in digest {
-        for nibble in [byte >> 4, byte & 15] {
-            hex.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-        }
+        hex.push(digit(byte >> 4));
+        hex.push(digit(byte & 15));
     }
     hex
 }
 
 /// JSON leaves DEL and the C1 controls as they are; a terminal that shows the file must not act on them.
 fn escape(out: &mut Vec<u8>, start: usize) {
+    if out[start..].iter().all(|byte| *byte < 0x7f) {
+        return;
+    }
     let is_control = |c: char| ('\u{7f}'..='\u{9f}').contains(&c);
     let Ok(text) = std::str::from_utf8(&out[start..]) else { return };
     if !text.contains(is_control) {

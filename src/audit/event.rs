@@ -18,6 +18,9 @@ pub struct Name(String);
 
 impl From<&str> for Name {
     fn from(text: &str) -> Self {
+        if text.len() <= LONGEST {
+            return Self(text.to_owned());
+        }
         let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(at, _)| at);
         Self(text[..end].to_owned())
     }

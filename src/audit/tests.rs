@@ -24,9 +24,9 @@ fn event(cause: &'static str) -> Event {
 fn log(lines: usize) -> Vec<u8> {
     let (mut chain, mut out) = (Chain::default(), Vec::new());
     let begin = chain.begin(None);
-    chain.seal(SystemTime::UNIX_EPOCH, &begin, &mut out);
+    chain.seal("1970-01-01T00:00:00.000000Z", &begin, &mut out);
     for _ in 0..lines {
-        chain.seal(SystemTime::UNIX_EPOCH, &event("idle"), &mut out);
+        chain.seal("1970-01-01T00:00:00.000000Z", &event("idle"), &mut out);
     }
     out
 }
@@ -57,7 +57,7 @@ fn a_line_is_what_the_documentation_says() {
         ..Event::new(Kind::Refuse)
     };
     let (mut chain, mut out) = (Chain::default(), Vec::new());
-    chain.seal(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000), &event, &mut out);
+    chain.seal("2001-09-09T01:46:40.000000Z", &event, &mut out);
     let body = r#"{"seq":1,"time":"2001-09-09T01:46:40.000000Z","event":"refuse","request":"req-00000000-0000-0000-0000-000000000000","source":"192.0.2.7","via":"openstack","target":"a\"\u001b[2J\u007f\u009b","cause":"no-server","status":404"#;
     // Computed with Python: hashlib.sha256(b"0" * 64 + body).hexdigest()
     let hash = "6ed42c7d9c6377192cfeb5b603f1ef4ec49dfb0697a680507cb1baf6728a78cb";
@@ -73,7 +73,7 @@ fn long_names_are_cut_and_the_longest_line_is_read_again() {
     let (mut chain, mut out) = (Chain::default(), log(0));
     chain.seq = 1;
     chain.hash = found(&[&out]).hash;
-    chain.seal(SystemTime::UNIX_EPOCH, &event, &mut out);
+    chain.seal("1970-01-01T00:00:00.000000Z", &event, &mut out);
     assert!(out.len() < 3 * 6 * 256 + 1000, "{}", out.len());
     assert_eq!(found(&[&out]).last, 2);
 }
@@ -132,7 +132,7 @@ proptest! {
         let (mut chain, mut out) = (Chain { seq, ..Chain::default() }, Vec::new());
         let begin = chain.begin(torn);
         for _ in 0..3 {
-            chain.seal(SystemTime::UNIX_EPOCH, &begin, &mut out);
+            chain.seal("1970-01-01T00:00:00.000000Z", &begin, &mut out);
         }
         prop_assert!(verify(&[&out]).is_err());
     }

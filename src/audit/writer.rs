@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Stamp};
 use crate::config;
 
 use super::chain::{self, Chain, MAX_LINE};
@@ -26,6 +26,10 @@ const BATCH: usize = 1024;
 
 /// What the first line of all begins with.
 const FIRST: &[u8] = b"{\"seq\":1,\"time\":\"";
+
+/// How long lines gather after a write, so that a busy log is a thousand writes a second rather than one, and one
+/// wake-up of this thread, for each line. The first line after a quiet moment does not wait.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// How often a write that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -84,6 +88,7 @@ pub(super) struct Writer<S> {
     sync: bool,
     shared: Arc<Shared>,
     clock: Clock,
+    stamp: Stamp,
     /// After the last line of `buffer`.
     chain: Chain,
     batch: Vec<(SystemTime, Event)>,
@@ -109,7 +114,9 @@ impl<S: Sink> Writer<S> {
         let begin = (clock.today(), chain.begin(torn));
         let before = chain.clone();
         let batch = vec![begin];
-        let mut writer = Self { sink, sync, shared, clock, chain, batch, ends, buffer, written: 0, before };
+        let stamp = Stamp::default();
+        let mut writer =
+            Self { sink, sync, shared, clock, stamp, chain, batch, ends, buffer, written: 0, before };
         if torn.is_some() {
             writer.buffer.push(b'\n');
         }
@@ -131,6 +138,7 @@ impl<S: Sink> Writer<S> {
             }
             // Who has gone away meanwhile does not wait any more.
             waiting.drain(..).for_each(|done| _ = done.send(()));
+            thread::sleep(GATHER);
         }
     }
 
@@ -153,7 +161,7 @@ impl<S: Sink> Writer<S> {
     /// Makes lines of the events of the batch that are none yet.
     pub(super) fn seal(&mut self) {
         for (time, event) in &self.batch[self.ends.len()..] {
-            self.chain.seal(*time, event, &mut self.buffer);
+            self.chain.seal(self.stamp.text(*time), event, &mut self.buffer);
             self.ends.push((self.buffer.len(), self.chain.clone()));
         }
     }

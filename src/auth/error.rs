@@ -40,6 +40,9 @@ pub enum AuthError {
     /// More passwords to check than we have time for.
     #[error("Too many passwords are being checked: try again later.")]
     Busy,
+    /// The store that issuers share cannot be asked whether the request was here before.
+    #[error("The service is temporarily unavailable. Try again later.")]
+    Store,
     /// The identity service cannot be asked.
     #[error("The identity service is not available: try again later.")]
     Unavailable,
@@ -59,6 +62,7 @@ impl AuthError {
             Self::CredentialExpired => "credential-expired",
             Self::TooMany => "access-key-busy",
             Self::Busy => "passwords-busy",
+            Self::Store => "store",
             Self::Unavailable => "identity",
         }
     }
@@ -67,7 +71,7 @@ impl AuthError {
     pub fn status(self) -> StatusCode {
         match self {
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Store | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNAUTHORIZED,
         }
     }

@@ -87,7 +87,8 @@ impl Keystone {
     pub(super) async fn find(&self, token: &[u8]) -> Result<Caller, AuthError> {
         let text = std::str::from_utf8(token).ok();
         let plausible = |text: &&str| {
-            (1..=LONGEST_TOKEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+            (1..=LONGEST_TOKEN).contains(&text.len())
+                && text.bytes().fold(true, |all, b| all & b.is_ascii_graphic())
         };
         let token = text.filter(plausible).ok_or(AuthError::Unauthenticated)?;
         let key: [u8; 32] = Sha256::digest(token).into();

@@ -17,6 +17,7 @@ use hyper::{HeaderMap, Method};
 use crate::clock::Clock;
 use crate::config::{Auth, Config, FixedToken, Role};
 use crate::ids::{ProjectId, UserId};
+use crate::once::Once;
 
 mod api_token;
 mod basic;
@@ -45,7 +46,7 @@ pub struct Caller {
     /// The project the credential is for.
     pub project: ProjectId,
     /// Roles on that project.
-    pub roles: Vec<String>,
+    pub roles: Arc<[String]>,
     /// What the roles permit.
     granted: Granted,
 }
@@ -84,15 +85,16 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// All sources of credentials that the configuration names; dates and ages are `clock`'s.
+    /// All sources of credentials that the configuration names; dates and ages are `clock`'s. `once` is what several
+    /// issuers remember together, if they share something that does.
     ///
     /// # Errors
     /// If one of them cannot work.
-    pub fn new(config: &Config, clock: &Clock) -> Result<Self, AuthSetupError> {
-        Self::of(&config.auth, clock)
+    pub fn new(config: &Config, clock: &Clock, once: Option<Arc<dyn Once>>) -> Result<Self, AuthSetupError> {
+        Self::of(&config.auth, clock, once)
     }
 
-    fn of(auth: &Auth, clock: &Clock) -> Result<Self, AuthSetupError> {
+    fn of(auth: &Auth, clock: &Clock, once: Option<Arc<dyn Once>>) -> Result<Self, AuthSetupError> {
         let policy = Arc::new(Policy::new(auth.roles.clone()));
         let keystone = auth.keystone.as_ref();
         let keystone_url = keystone.map(|settings| settings.url.trim_end_matches("/v3").to_owned());
@@ -100,7 +102,7 @@ impl Authenticator {
         Ok(Self {
             fixed: FixedTokens::new(auth.tokens.clone(), &policy),
             keystone: keystone.transpose()?,
-            access_keys: AccessKeys::new(auth.access_keys.clone(), &policy, clock.clone()),
+            access_keys: AccessKeys::new(auth, once, &policy, clock.clone()),
             basic: BasicUsers::new(auth.basic.clone(), &policy, clock.clone())?,
             keystone_url,
         })
@@ -112,7 +114,7 @@ impl Authenticator {
     /// If the operating system gives no random bytes.
     pub fn with_tokens(tokens: Vec<FixedToken>) -> Result<Self, AuthSetupError> {
         let auth = Auth { tokens, roles: Role::defaults(), ..Auth::default() };
-        Self::of(&auth, &Clock::system())
+        Self::of(&auth, &Clock::system(), None)
     }
 
     /// The caller this head speaks for, or a signature that the body has to bear out.

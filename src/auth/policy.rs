@@ -39,7 +39,7 @@ impl Policy {
                 granted.sees_all = true;
             }
         }
-        Caller { user, project, roles, granted }
+        Caller { user, project, roles: roles.into(), granted }
     }
 }
 

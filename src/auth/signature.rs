@@ -1,7 +1,8 @@
 //! Requests signed with a key pair (AK/SK), `SDK-HMAC-SHA256`, as every Huawei SDK sends them.
 //!
 //! Two steps, for the signature covers the body: [`AccessKeys::check`] refuses what the head alone shows to be
-//! wrong, [`Signed::verify`] compares the signature once the body is there, and lets it pass once.
+//! wrong, [`Signed::verify`] compares the signature once the body is there, and lets it pass once: once for this
+//! process, and once for all that share a store with it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,20 +14,19 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::clock::Clock;
-use crate::config::{AccessKey, Secret};
+use crate::config::{AccessKey, Auth, Secret};
+use crate::once::{Memory, Once, OnceError};
 
 use super::policy::Policy;
 use super::{AuthError, Caller, Head, single};
 
 mod canonical;
 mod header;
-mod replay;
 #[cfg(test)]
 mod tests;
 
 use canonical::Canonical;
 use header::Authorization;
-use replay::Seen;
 
 /// The one algorithm, and the first line of what is signed.
 const ALGORITHM: &str = "SDK-HMAC-SHA256";
@@ -40,10 +40,23 @@ const REQUIRED: [&str; 2] = ["host", "x-sdk-date"];
 /// Says that the body was left out of the signature.
 const UNSIGNED: &[u8] = b"UNSIGNED-PAYLOAD";
 
+/// By how much the clocks of several issuers may differ: what the slowest still takes, all remember.
+const APART: Duration = Duration::from_secs(60);
+
 /// The keys, sorted by their public halves.
 pub(super) struct AccessKeys {
     keys: Vec<Arc<Key>>,
+    seen: Seen,
     clock: Clock,
+}
+
+/// The signatures that were good, so that none is good twice.
+#[derive(Clone, Debug)]
+struct Seen {
+    /// Asked first: most replays come to where the request came.
+    here: Arc<Memory>,
+    /// What all issuers remember together, if they share a store.
+    everywhere: Option<Arc<dyn Once>>,
 }
 
 struct Key {
@@ -52,8 +65,6 @@ struct Key {
     security_token: Option<Secret>,
     expires: Option<SystemTime>,
     caller: Caller,
-    /// Signatures that were good, for as long as their date is.
-    seen: Seen,
 }
 
 /// A request that a known key is said to have signed, all but the body checked.
@@ -64,6 +75,7 @@ pub struct Signed {
     /// The body's digest as the client declares it.
     declared: Option<Vec<u8>>,
     signature: [u8; 32],
+    seen: Seen,
     clock: Clock,
 }
 
@@ -74,15 +86,18 @@ struct SignedDate {
 }
 
 impl AccessKeys {
-    pub(super) fn new(keys: Vec<AccessKey>, policy: &Policy, clock: Clock) -> Self {
+    pub(super) fn new(auth: &Auth, everywhere: Option<Arc<dyn Once>>, policy: &Policy, clock: Clock) -> Self {
         let key = |key: AccessKey| {
             let AccessKey { access_key, secret_key, security_token, expires, user, project, roles } = key;
             let caller = policy.caller(user, project, roles);
-            Arc::new(Key { access_key, secret_key, security_token, expires, caller, seen: Seen::default() })
+            Arc::new(Key { access_key, secret_key, security_token, expires, caller })
         };
-        let mut keys: Vec<_> = keys.into_iter().map(key).collect();
+        let mut keys: Vec<_> = auth.access_keys.iter().cloned().map(key).collect();
         keys.sort_unstable_by(|a, b| a.access_key.cmp(&b.access_key));
-        Self { keys, clock }
+        // A key that signs more waits, rather than being open to replays.
+        let here = Arc::new(Memory::new(auth.signatures_per_key, clock.clone()));
+        let seen = Seen { here, everywhere };
+        Self { keys, seen, clock }
     }
 
     /// Checks all that the head shows: algorithm, form, date, key, temporary credential.
@@ -106,7 +121,8 @@ impl AccessKeys {
         let found = self.keys.binary_search_by(|key| key.access_key.as_str().cmp(access_key));
         let key = found.ok().and_then(|at| self.keys.get(at)).ok_or(AuthError::Unauthenticated)?;
         key.check_temporary(head, &signed_headers, now)?;
-        Ok(Signed { key: Arc::clone(key), canonical, date, declared, signature, clock: self.clock.clone() })
+        let (key, seen, clock) = (Arc::clone(key), self.seen.clone(), self.clock.clone());
+        Ok(Signed { key, canonical, date, declared, signature, seen, clock })
     }
 }
 
@@ -139,9 +155,19 @@ impl Signed {
     ///
     /// # Errors
     /// If the body or anything signed was changed, or the same request was here before.
-    pub fn verify(self, body: &[u8]) -> Result<Caller, AuthError> {
+    pub async fn verify(self, body: &[u8]) -> Result<Caller, AuthError> {
+        self.compare(body)?;
+        // After this its date is refused anyway.
+        let end = self.date.time + WINDOW + APART;
+        let keep = end.duration_since(self.clock.today()).unwrap_or_default();
+        self.seen.once(&self.key.access_key, self.signature, keep).await?;
+        Ok(self.key.caller.clone())
+    }
+
+    /// Whether the key signed this head and this body.
+    fn compare(&self, body: &[u8]) -> Result<(), AuthError> {
         let digest = hex(&Sha256::digest(body));
-        if self.declared.is_some_and(|declared| declared != digest.as_bytes()) {
+        if self.declared.as_ref().is_some_and(|declared| declared != digest.as_bytes()) {
             return Err(AuthError::SignaturePayload);
         }
         let request = self.canonical.with_body(&digest);
@@ -151,9 +177,30 @@ impl Signed {
         let mut mac =
             <Hmac<Sha256> as KeyInit>::new_from_slice(secret).map_err(|_| AuthError::Unauthenticated)?;
         mac.update(to_sign.as_bytes());
-        mac.verify_slice(&self.signature).map_err(|_| AuthError::Unauthenticated)?;
-        self.key.seen.once(self.signature, self.date.time + WINDOW, self.clock.today())?;
-        Ok(self.key.caller.clone())
+        mac.verify_slice(&self.signature).map_err(|_| AuthError::Unauthenticated)
+    }
+}
+
+impl Seen {
+    /// Lets a signature pass the first time. Nobody but a key's holder can fill its memory, for only good signatures
+    /// come here.
+    async fn once(&self, key: &str, signature: [u8; 32], keep: Duration) -> Result<(), AuthError> {
+        match self.here.note(key, signature, keep) {
+            Ok(true) => {}
+            Ok(false) => return Err(AuthError::SignatureReplayed),
+            Err(_) => return Err(AuthError::TooMany),
+        }
+        let Some(everywhere) = &self.everywhere else { return Ok(()) };
+        match everywhere.first(key, signature, keep).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(AuthError::SignatureReplayed),
+            Err(OnceError::Full(_)) => Err(AuthError::TooMany),
+            Err(OnceError::Unavailable(_)) => {
+                // Whoever was told to try again sends the same request.
+                self.here.undo(key, &signature);
+                Err(AuthError::Store)
+            }
+        }
     }
 }
 

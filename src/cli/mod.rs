@@ -86,6 +86,8 @@ pub fn main() -> ExitCode {
         LogFormat::Json => log::Format::Json,
     };
     let done = log::init(format).map_err(anyhow::Error::from).and_then(|()| run(arguments.command));
+    // What went wrong is said last.
+    log::flush();
     done.unwrap_or_else(|error| {
         print::error(&error);
         ExitCode::FAILURE

@@ -17,6 +17,8 @@ pub struct Auth {
     pub keystone: Option<Keystone>,
     /// Keys of signed requests; ids are unique.
     pub access_keys: Vec<AccessKey>,
+    /// Signed requests of one key that are remembered against replay.
+    pub signatures_per_key: usize,
     /// HTTP Basic users; names are unique.
     pub basic: Vec<BasicUser>,
     /// What each role permits; names are unique. A role that is not named permits nothing.

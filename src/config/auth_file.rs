@@ -27,6 +27,12 @@ const KEYSTONE_CACHE_TTL: Duration = Duration::from_secs(60);
 /// Keystone's own default life of a token; beyond it nothing would be looked up twice.
 const LONGEST_CACHE_TTL: Duration = Duration::from_secs(3600);
 
+/// 28 a second over the half hour that a date can be good, in at most 5 MB a key.
+const SIGNATURES: u64 = 50_000;
+
+/// A gigabyte a key.
+const MOST_SIGNATURES: u64 = 10_000_000;
+
 /// Above this, one attempt to log in takes seconds of a core: 14 is 16 times htpasswd's usual 10.
 const LARGEST_COST: u32 = 14;
 
@@ -43,7 +49,9 @@ pub(super) fn auth(
     if keystone_written {
         keystone_section.finish();
     }
-    let mut auth = Auth { keystone, roles: roles(&section), ..Auth::default() };
+    let signatures_per_key = section.number("signatures_per_key", 1..=MOST_SIGNATURES);
+    let signatures_per_key = signatures_per_key.unwrap_or(SIGNATURES).try_into().unwrap_or(usize::MAX);
+    let mut auth = Auth { keystone, roles: roles(&section), signatures_per_key, ..Auth::default() };
     let mut none = !keystone_written;
     for section in section.sections("token") {
         none = false;

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tracing::{info, warn};
@@ -15,6 +15,9 @@ const BACKLOG: i32 = 4096;
 
 /// How long to wait when the process is out of descriptors: some session ends meanwhile.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How long nothing more is said of it. At the edge each end of a session lets one in, and the next is too many.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Unacknowledged data for so long means the peer is gone, though TCP would go on for 15 minutes.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -86,7 +89,7 @@ impl Acceptor {
 }
 
 fn accept_loop(listener: &TcpListener, stopping: &AtomicBool, take: impl Fn(TcpStream, SocketAddr)) {
-    let mut exhausted = false;
+    let mut shortage = Shortage::default();
     loop {
         let accepted = listener.accept();
         if stopping.load(Ordering::SeqCst) {
@@ -94,7 +97,7 @@ fn accept_loop(listener: &TcpListener, stopping: &AtomicBool, take: impl Fn(TcpS
         }
         match accepted {
             Ok((socket, peer)) => {
-                if std::mem::take(&mut exhausted) {
+                if shortage.accepted(Instant::now()) {
                     info!("accepting again");
                 }
                 if socket.set_nonblocking(true).and_then(|()| tune(&socket)).is_ok() {
@@ -105,12 +108,42 @@ fn accept_loop(listener: &TcpListener, stopping: &AtomicBool, take: impl Fn(TcpS
             Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
             Err(e) => {
                 // EMFILE, ENFILE, ENOBUFS: live on, and say it once.
-                if !std::mem::replace(&mut exhausted, true) {
+                if shortage.failed(Instant::now()) {
                     warn!(error = %e, "cannot accept; waiting for sessions to end (raise the open files limit)");
                 }
                 thread::sleep(BACK_OFF);
             }
         }
+    }
+}
+
+/// Whether descriptors are short, and what was said about it.
+#[derive(Debug, Default)]
+struct Shortage {
+    /// When it was last said that they are.
+    told: Option<Instant>,
+    /// When one last could not be had, if its end was not told yet.
+    last: Option<Instant>,
+}
+
+impl Shortage {
+    /// A connection could not be accepted; whether that is to be said.
+    fn failed(&mut self, now: Instant) -> bool {
+        self.last = Some(now);
+        let tell = self.told.is_none_or(|told| now - told >= QUIET);
+        if tell {
+            self.told = Some(now);
+        }
+        tell
+    }
+
+    /// A connection was accepted; whether that is worth a line, for there was a shortage, and it is over.
+    fn accepted(&mut self, now: Instant) -> bool {
+        let over = self.last.is_some_and(|last| now - last >= 2 * BACK_OFF);
+        if over {
+            self.last = None;
+        }
+        over
     }
 }
 
@@ -140,6 +173,22 @@ mod tests {
         assert_eq!(rx.recv().unwrap(), client.local_addr().unwrap());
         acceptor.stop();
         assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn a_shortage_is_told_once_and_its_end_once() {
+        let begun = Instant::now();
+        let at = |millis| begun + Duration::from_millis(millis);
+        let mut shortage = Shortage::default();
+        assert!(!shortage.accepted(at(0)));
+        assert!(shortage.failed(at(0)));
+        // At the edge: one ends, one gets in, the next does not.
+        for millis in (100..50_000).step_by(100) {
+            assert!(!shortage.accepted(at(millis)) && !shortage.failed(at(millis)));
+        }
+        assert!(shortage.accepted(at(51_000)) && !shortage.accepted(at(51_001)));
+        assert!(!shortage.failed(at(59_999)) && shortage.failed(at(60_000)), "a minute after the last time");
+        assert!(shortage.accepted(at(61_000)));
     }
 
     #[test]

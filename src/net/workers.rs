@@ -81,9 +81,9 @@ impl Workers {
         let _ = worker.queue.blocking_send(Accepted { socket, peer, listener, load });
     }
 
-    /// Connections per worker, for tests and metrics.
-    pub fn loads(&self) -> Vec<usize> {
-        self.workers.iter().map(|worker| worker.load.load(Ordering::Relaxed)).collect()
+    /// Each worker's count of its connections, which goes on counting.
+    pub fn loads(&self) -> Vec<Arc<AtomicUsize>> {
+        self.workers.iter().map(|worker| Arc::clone(&worker.load)).collect()
     }
 
     /// Ends all workers and whatever still runs on them. Blocks until their threads are gone.

@@ -69,6 +69,9 @@ pub(super) fn query_value(uri: &Uri, name: &str) -> Option<String> {
 pub(super) fn source(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
     static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
     let mut source = peer.ip().to_canonical();
+    if trusted.is_empty() {
+        return source;
+    }
     let lines: Vec<&str> =
         headers.get_all(&FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
     let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(','));

@@ -22,6 +22,7 @@ use crate::admin::Admin;
 use crate::api::{Api, Source};
 use crate::audit::Audit;
 use crate::limits::{Cap, CapPermit};
+use crate::metrics::Metrics;
 use crate::net::pooled::Pooled;
 use crate::net::stream::ViewerStream;
 use crate::net::tls::TlsAcceptor;
@@ -75,6 +76,7 @@ pub(super) struct Shared {
     pub(super) watchers: Cap,
     pub(super) registry: Arc<Registry>,
     pub(super) audit: Audit,
+    pub(super) metrics: Metrics,
     pub(super) draining: AtomicBool,
 }
 
@@ -106,19 +108,19 @@ pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
             Ok::<_, Infallible>(response)
         }
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+    let served = http().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
     drop(permit);
     // A hang-up, a time-out or bytes that are no HTTP: the peer has been answered as far as it can be.
     if let Err(error) = served {
         debug!(%error, "connection ended");
     }
+}
+
+/// HTTP as every connection speaks it, with its limits.
+pub fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    http
 }
 
 /// Ends a connection whose upgrade was refused. hyper hands it over all the same, once the answer is written,
@@ -161,8 +163,8 @@ async fn route(
         return refused;
     }
     let source = shared.proxy.source(connection.peer, request.headers());
-    request.extensions_mut().insert(Source(source));
     if roles.admin {
+        request.extensions_mut().insert(Source(source));
         return shared.admin.respond(request, shared.draining.load(Ordering::SeqCst)).await;
     }
     if roles.proxy {
@@ -177,7 +179,7 @@ async fn route(
             return page;
         }
     }
-    let answered = if roles.api { shared.api.handle(request).await } else { None };
+    let answered = if roles.api { shared.api.handle(Some(source), request).await } else { None };
     answered.unwrap_or_else(not_found)
 }
 

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::net::listen::{Acceptor, ListenError, bind};
 use crate::net::tls::{TlsAcceptor, TlsError};
 use crate::net::workers::{Handler, Workers};
+use crate::once::Once;
 use crate::proxy::Proxy;
 use crate::relay::End;
 use crate::targets::{DialPolicy, Registry, RegistryError};
@@ -28,6 +29,8 @@ use crate::tokens::{
 use crate::web::{InvalidFrameAncestor, Web};
 
 mod connection;
+
+pub use connection::http;
 
 use connection::{Roles, Shared};
 
@@ -137,8 +140,8 @@ impl Server {
         let database = config.inventory_database.as_deref();
         let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
         let inventory = Arc::clone(registry.inventory());
-        let authenticator = Authenticator::new(&config, &clock)?;
-        let (store, memory) = open_store(&config, &clock)?;
+        let (store, memory, once) = open_store(&config, &clock)?;
+        let authenticator = Authenticator::new(&config, &clock, once)?;
         let metrics = Metrics::default();
         let store: Arc<dyn Store> = Arc::new(Metered::new(store, metrics.clone()));
         let unauthenticated = Cap::new(config.limits.unauthenticated);
@@ -163,7 +166,8 @@ impl Server {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
             tls,
             web: Web::new(&config.proxy.frame_ancestors, https)?,
-            api: Arc::new(api.observed(audit.clone(), metrics)),
+            api: Arc::new(api.observed(audit.clone(), metrics.clone())),
+            metrics,
             proxy,
             admin,
             unauthenticated,
@@ -200,6 +204,7 @@ impl Server {
             Arc::new(move |accepted| Box::pin(connection::serve(Arc::clone(&shared), accepted)))
         };
         let workers = Arc::new(Workers::start(config.proxy.workers, &handler)?);
+        shared.metrics.show_workers(workers.loads());
         let mut acceptors = Vec::with_capacity(listeners.len());
         for (index, (listener, role, _)) in listeners.into_iter().enumerate() {
             info!(address = %listener.local_addr()?, role, tls = shared.tls.is_some(), "listening");
@@ -223,16 +228,19 @@ impl Server {
     }
 }
 
-/// A store, and once more if it is this process' own.
-type Opened = (Arc<dyn Store>, Option<Arc<MemoryStore>>);
+/// A store; once more if it is this process' own; and what it remembers for all that share it.
+type Opened = (Arc<dyn Store>, Option<Arc<MemoryStore>>, Option<Arc<dyn Once>>);
 
 fn open_store(config: &Config, clock: &Clock) -> Result<Opened, RedisSetupError> {
     match &config.tokens.store {
         TokenStore::Memory => {
             let memory = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
-            Ok((Arc::clone(&memory) as Arc<dyn Store>, Some(memory)))
+            Ok((Arc::clone(&memory) as Arc<dyn Store>, Some(memory), None))
         }
-        TokenStore::Redis(settings) => Ok((Arc::new(RedisStore::open(settings)?), None)),
+        TokenStore::Redis(settings) => {
+            let redis = Arc::new(RedisStore::open(settings)?);
+            Ok((Arc::clone(&redis) as Arc<dyn Store>, None, Some(redis)))
+        }
     }
 }
 

@@ -63,6 +63,11 @@ impl Inventory {
         self.0.load().by_id.get(id).cloned()
     }
 
+    /// The server of that id, as somebody wrote it.
+    pub fn look_up(&self, id: &str) -> Option<Arc<Entry>> {
+        self.0.load().by_id.get(id).cloned()
+    }
+
     /// The servers of that name within a project; names need not be unique.
     pub fn find_by_name(&self, project: &ProjectId, name: &str) -> Vec<Arc<Entry>> {
         let snapshot = self.0.load();

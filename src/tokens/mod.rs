@@ -20,6 +20,7 @@ use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, 
 
 mod memory;
 mod metered;
+mod random;
 mod redis;
 mod revoke;
 mod token;

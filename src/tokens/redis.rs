@@ -25,6 +25,7 @@ use super::{
 
 mod link;
 mod names;
+mod once;
 mod route;
 mod script;
 mod vet;

@@ -6,12 +6,12 @@ use std::hash::{Hash, Hasher};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use rand::TryRng;
-use rand::rngs::SysRng;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::TokenFormat;
+
+use super::random::random;
 
 /// The shortest value that can be a token: anything shorter could be guessed, so it is not even looked up.
 const MIN_LEN: usize = 16;
@@ -71,12 +71,6 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(redacted)")
     }
-}
-
-fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, TokenError> {
-    let mut bytes = Zeroizing::new([0_u8; N]);
-    SysRng.try_fill_bytes(&mut bytes[..]).map_err(|_| TokenError::Generator)?;
-    Ok(bytes)
 }
 
 /// SHA-256 of a token: what stores keep. A store that leaks gives away no token.

@@ -337,12 +337,7 @@ async fn openstack() {
 const ELSEWHERE: &[(&str, &str)] = &[
     ("body-too-slow", "takes ten seconds; a unit test lets them pass at once"),
     ("generator", "the operating system has to fail"),
-    ("audit", "a disk has to be full; the audit log's tests have one"),
     ("lifetime", "configuration lets no such lifetime through"),
-    (
-        "access-key-busy",
-        "takes 50,000 signed requests; a unit test fills the memory, another words the answers",
-    ),
 ];
 
 /// Every code in the table is in a golden answer with a status the table names, and the other way round.

@@ -3,14 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use consolegate::clock::Clock;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::golden::{compare, show};
 use crate::support::console::dead_port;
 use crate::support::server::{PROJECT, Running, config, raw, target};
+use crate::support::signer::Signer;
 
 const SK: &str = "a-secret-key-for-tests";
 const SECURITY_TOKEN: &str = "a-security-token-for-tests";
@@ -32,7 +31,7 @@ struct Dialect {
 
 fn dialects() -> [Dialect; 3] {
     [
-        Dialect { name: "openstack", method: "GET", path: "/v2.1/servers/vm".to_owned(), body: "" },
+        openstack(),
         Dialect {
             name: "huawei",
             method: "GET",
@@ -48,35 +47,19 @@ fn dialects() -> [Dialect; 3] {
     ]
 }
 
+fn openstack() -> Dialect {
+    Dialect { name: "openstack", method: "GET", path: "/v2.1/servers/vm".to_owned(), body: "" }
+}
+
 impl Dialect {
     /// The headers of a signed request, with further ones that are signed as well; `signed` are their names.
     fn sign(&self, access_key: &str, signed: &str, more: &[(&str, &str)]) -> String {
-        let digest =
-            |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
         let mut headers = vec![("host", "golden.example"), ("x-sdk-date", DATE)];
         headers.extend_from_slice(more);
-        let canonical: String = signed
-            .split(';')
-            .map(|name| {
-                let (_, value) = headers.iter().find(|(known, _)| *known == name).expect("a signed header");
-                format!("{name}:{value}\n")
-            })
-            .collect();
-        let request = format!(
-            "{}\n{}/\n\n{canonical}\n{signed}\n{}",
-            self.method,
-            self.path,
-            digest(self.body.as_bytes())
-        );
-        let to_sign = format!("SDK-HMAC-SHA256\n{DATE}\n{}", digest(request.as_bytes()));
-        let mut mac = Hmac::<Sha256>::new_from_slice(SK.as_bytes()).expect("a key of any length");
-        mac.update(to_sign.as_bytes());
-        let signature: String = mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        let signer = Signer { access_key, secret_key: SK, date: DATE };
+        let authorization = signer.sign((self.method, &self.path), &headers, signed, self.body);
         let rest: String = headers[1..].iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        format!(
-            "{rest}Authorization: SDK-HMAC-SHA256 Access={access_key}, SignedHeaders={signed}, \
-             Signature={signature}\r\n"
-        )
+        rest + &authorization
     }
 
     /// The request as it goes over the wire; its `Host` is part of what is signed.
@@ -100,11 +83,11 @@ impl Dialect {
 }
 
 /// The servers, and every kind of credential; tokens are looked up at `keystone`.
-fn start(keystone: std::net::SocketAddr, bcrypt: &str) -> Running {
+fn start(keystone: std::net::SocketAddr, bcrypt: &str, settings: &str) -> Running {
     let consoles = "vnc = \"tcp://127.0.0.1:5901\"\nzone = \"az1\"\nregion = \"r1\"";
     let mut more = format!(
         "[auth.keystone]\nurl = \"http://{keystone}/v3\"\nusername = \"consolegate\"\npassword = \"p\"\n\
-         timeout = \"60s\"\n\
+         timeout = \"60s\"\n[auth]\n{settings}\n\
          [[auth.basic]]\nuser = \"demo\"\npassword_bcrypt = \"{bcrypt}\"\nproject = \"{PROJECT}\"\n"
     );
     for (key, rest) in [
@@ -199,7 +182,7 @@ async fn faults(dialect: &Dialect, running: &Running) -> String {
 async fn every_credential_that_is_not_good() {
     let bcrypt = bcrypt::hash("right", 10).expect("a hash");
     let known = keystone().await;
-    let running = start(known, &bcrypt);
+    let running = start(known, &bcrypt, "");
     let mut story = String::new();
     for dialect in &dialects() {
         story += &faults(dialect, &running).await;
@@ -231,7 +214,13 @@ async fn every_credential_that_is_not_good() {
     }
 
     let gone = dead_port().await;
-    let running = start(gone, &bcrypt);
+    let running = start(gone, &bcrypt, "signatures_per_key = 1");
+    let other = Dialect { path: "/v2.1/servers".to_owned(), ..openstack() };
+    other.tell(&running, "", &other.sign("AK-MEMBER", "host;x-sdk-date", &[])).await;
+    for dialect in &dialects() {
+        let headers = dialect.sign("AK-MEMBER", "host;x-sdk-date", &[]);
+        story += &dialect.tell(&running, "too many signed requests", &headers).await;
+    }
     for dialect in &dialects() {
         let headers = "X-Auth-Token: somebodys\r\n";
         story += &dialect.tell(&running, "an identity service that is down", headers).await;

@@ -6,7 +6,10 @@ use futures_util::future::join_all;
 
 use crate::support::console::{Console, Manner};
 use crate::support::redis::Server as Redis;
-use crate::support::server::{ADMIN_TOKEN, Answer, Running, TOKEN, config, http, open, refused, target};
+use crate::support::server::{
+    ADMIN_TOKEN, Answer, PROJECT, Running, TOKEN, config, http, open, raw, refused, target,
+};
+use crate::support::signer::Signer;
 use crate::support::viewer;
 
 const VM: &str = "6c1f2a90-0000-4000-8000-000000000001";
@@ -125,6 +128,50 @@ async fn without_the_store_nothing_is_issued_nothing_opens_and_what_runs_goes_on
     viewer::rfb(&mut next).await;
     viewer::echo(&mut live, b"still here").await;
     assert_eq!(console.dialled().await, 2);
+}
+
+/// A signed request for the VNC console, of the date that all servers' clocks say.
+fn signed(server: &str) -> String {
+    let date = "20260102T030405Z";
+    let path = format!("/v1/{PROJECT}/cloudservers/{server}/remote_console");
+    let body = "{\"remote_console\":{\"protocol\":\"vnc\",\"type\":\"novnc\"}}";
+    let headers = [("host", "issuer.example"), ("x-sdk-date", date)];
+    let signer = Signer { access_key: "AK", secret_key: "a-secret-key-for-tests", date };
+    let authorization = signer.sign(("POST", &path), &headers, "host;x-sdk-date", body);
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: issuer.example\r\nX-Sdk-Date: {date}\r\n{authorization}\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn a_signed_request_is_good_once_at_all_issuers_together() {
+    let mut redis = Redis::start(&[]);
+    let key = format!(
+        "[[auth.access_key]]\naccess_key = \"AK\"\nsecret_key = \"a-secret-key-for-tests\"\nuser = \"demo\"\n\
+         project = \"{PROJECT}\"\nroles = [\"member\"]\n"
+    );
+    let targets: String =
+        ["one", "two"].iter().map(|id| target(id, id, "vnc = \"tcp://127.0.0.1:5901\"")).collect();
+    let text = format!("[tokens]\nstore = \"{}\"\n{key}{targets}", redis.url());
+    let then = humantime::parse_rfc3339("2026-01-02T03:04:05Z").unwrap();
+    let issuer = || Running::at(config(&text), consolegate::clock::Clock::manual_at(then));
+    let (one, other) = (issuer(), issuer());
+    let ask = async |issuer: &Running, request: &str| {
+        let answer = Answer::parse(&raw(issuer.at.api, request.as_bytes()).await);
+        (answer.status, answer.header("x-error-code").map(str::to_owned))
+    };
+    let replayed = (401, Some("console.0031".to_owned()));
+    assert_eq!(ask(&one, &signed("one")).await, (200, None));
+    assert_eq!(ask(&other, &signed("one")).await, replayed);
+    assert_eq!(ask(&one, &signed("one")).await, replayed);
+    redis.kill();
+    let down = (503, Some("console.0022".to_owned()));
+    assert_eq!(ask(&one, &signed("two")).await, down);
+    redis.restart();
+    assert_eq!(ask(&one, &signed("two")).await, (200, None), "the same request: nothing came of it before");
+    assert_eq!(ask(&other, &signed("two")).await, replayed);
 }
 
 #[tokio::test]

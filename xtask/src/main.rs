@@ -47,7 +47,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Check everything: set-up, pages, format, lints, licences, then every test
+    /// Check everything: set-up, pages, format, lints, licences, every test, counts of instructions
     ///
     /// With arguments, only the tests they select run, and no lint: `cargo xtask test relay`,
     /// `cargo xtask test --test it -- --nocapture`.

@@ -1,13 +1,15 @@
 //! Paths: `/v1/{project_id}/...` of each dialect, and the list of projects.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 use super::Console;
 
 /// What a path names. No `Debug`: nothing is known of what is in it.
-pub(super) enum Path {
+pub(super) enum Path<'a> {
     /// A dialect's console.
-    Console { project: String, server: String },
+    Console { project: Cow<'a, str>, server: Cow<'a, str> },
     /// `/v3/projects`.
     Projects,
     /// Nothing of ours.
@@ -25,7 +27,7 @@ fn is_projects(path: &str) -> bool {
     path.strip_suffix('/').unwrap_or(path) == PROJECTS
 }
 
-impl Path {
+impl Path<'_> {
     /// The route's template, for logs and metrics.
     pub(super) fn template(&self, console: Option<&Console>) -> &'static str {
         match (self, console) {
@@ -48,21 +50,22 @@ impl Console {
     }
 
     /// Takes the path apart: the route's names as they are, anything not empty in the place of its braces.
-    pub(super) fn path(&self, path: &str) -> Path {
+    pub(super) fn path<'a>(&self, path: &'a str) -> Path<'a> {
         let path = path.strip_suffix('/').unwrap_or(path);
-        let (mut sent, mut ids) = (path.split('/'), Vec::with_capacity(2));
+        let (mut sent, mut project, mut server) = (path.split('/'), None, None);
         for segment in self.route.split('/') {
             match sent.next() {
                 Some(name) if name == segment => {}
                 Some(id) if segment.starts_with('{') && !id.is_empty() => {
                     let Ok(id) = percent_decode_str(id).decode_utf8() else { return Path::Unknown };
-                    ids.push(id.into_owned());
+                    let place = if project.is_none() { &mut project } else { &mut server };
+                    *place = Some(id);
                 }
                 _ => return Path::Unknown,
             }
         }
-        match (sent.next(), <[String; 2]>::try_from(ids)) {
-            (None, Ok([project, server])) => Path::Console { project, server },
+        match (sent.next(), project, server) {
+            (None, Some(project), Some(server)) => Path::Console { project, server },
             _ => Path::Unknown,
         }
     }
@@ -110,7 +113,7 @@ mod tests {
         else {
             panic!("not a path of ours")
         };
-        assert_eq!((project.as_str(), server.as_str()), ("a/b", "c d"));
+        assert_eq!((&*project, &*server), ("a/b", "c d"));
     }
 
     #[test]

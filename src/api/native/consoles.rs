@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::auth::policy;
 use crate::config::{Dialect, Permission};
-use crate::ids::{Protocol, TargetId};
+use crate::ids::{GrantId, Protocol, TargetId};
 use crate::tokens::Options;
 
+use super::super::answer::Body;
 use super::super::issue::{Ask, By};
 use super::super::page_template;
 use super::super::trail::Trail;
@@ -44,11 +44,11 @@ pub(super) async fn create(
     id: &str,
     wanted: &Wanted,
     trail: &mut Trail,
-) -> Result<Value, Refusal> {
+) -> Result<Body, Refusal> {
     let core = at.core;
-    trail.target = Some(id.to_owned());
+    trail.target = Some(id.into());
     trail.protocol = Some(wanted.protocol);
-    let entry = core.inventory.find(&TargetId::from(id));
+    let entry = core.inventory.look_up(id);
     let entry = entry.filter(|entry| policy::may_see(at.caller, &entry.target.project));
     let entry = entry.ok_or_else(Refusal::no_server)?;
     if !policy::may(at.caller, Permission::NativeIssue, &entry.target.project) {
@@ -75,18 +75,40 @@ pub(super) async fn create(
     };
     let issued = core.issuer().issue(ask).await?;
     trail.issued(&issued);
-    Ok(json!({"console": {
-        "id": issued.grant,
-        "url": issued.url,
-        "server_id": entry.target.id,
-        "protocol": protocol,
-        "expires_in": ttl.as_secs(),
-        "view_only": options.view_only,
-        "enforce_expiry": options.enforce_expiry,
-        "client_address": options.client_address,
-        "uses": 1,
-        "record": false,
-    }}))
+    let console = Console {
+        id: issued.grant,
+        url: &issued.url,
+        server_id: &entry.target.id,
+        protocol,
+        expires_in: ttl.as_secs(),
+        view_only: options.view_only,
+        enforce_expiry: options.enforce_expiry,
+        client_address: options.client_address,
+        uses: 1,
+        record: false,
+    };
+    Ok(Body::of(&Answer { console }))
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    console: Console<'a>,
+}
+
+/// What was granted.
+#[derive(Serialize)]
+struct Console<'a> {
+    id: GrantId,
+    url: &'a str,
+    server_id: &'a TargetId,
+    protocol: Protocol,
+    /// Seconds.
+    expires_in: u64,
+    view_only: bool,
+    enforce_expiry: bool,
+    client_address: Option<IpAddr>,
+    uses: u64,
+    record: bool,
 }
 
 impl Wanted {

@@ -1,7 +1,6 @@
 //! Consoles: `POST /servers/{id}/remote-consoles` (2.6 and above) and the older server actions.
 
 use hyper::StatusCode;
-use serde_json::{Value, json};
 
 use crate::auth::{Caller, policy};
 use crate::config::{Dialect, Kind, Target};
@@ -9,6 +8,8 @@ use crate::ids::Protocol;
 use crate::tokens::Options;
 
 use super::super::Core;
+use super::super::answer::Body;
+use super::super::body::{Named, Sent};
 use super::super::issue::{Ask, By, Issued};
 use super::super::trail::Trail;
 use super::fault::Fault;
@@ -37,12 +38,7 @@ pub(super) struct Context<'a> {
 }
 
 /// `POST /servers/{id}/remote-consoles`.
-pub(super) async fn create(
-    at: Context<'_>,
-    id: &str,
-    body: &Value,
-    trail: &mut Trail,
-) -> Result<Value, Fault> {
+pub(super) async fn create(at: Context<'_>, id: &str, body: &Sent, trail: &mut Trail) -> Result<Body, Fault> {
     let (protocols, types) = match at.version {
         version if version >= SPICE_DIRECT => (5, 7),
         version if version >= MKS => (5, 6),
@@ -50,9 +46,17 @@ pub(super) async fn create(
     };
     let protocol = Field { name: "protocol", one_of: &PROTOCOLS[..protocols] };
     let kind = Field { name: "type", one_of: &TYPES[..types] };
-    let [protocol, kind] = schema::check(body, "remote_console", [&protocol, &kind], at.legacy)?;
+    let [protocol, kind] = match body.named() {
+        Some(Named { outer: "remote_console", protocol: Some(a), kind: Some(b) })
+            if protocol.one_of.contains(&a) && kind.one_of.contains(&b) =>
+        {
+            [a, b]
+        }
+        _ => schema::check(&body.value(), "remote_console", [&protocol, &kind], at.legacy)?,
+    };
     let issued = open(at, id, trail, |_| Offer::of(at.core, protocol, kind)).await?;
-    Ok(json!({"remote_console": {"protocol": protocol, "type": kind, "url": issued.url}}))
+    let fields = [("protocol", protocol), ("type", kind), ("url", &issued.url)];
+    Ok(Body::texts(Some("remote_console"), &fields))
 }
 
 /// Whether `remote-consoles` is there at all in this version.
@@ -81,15 +85,8 @@ const SERIAL_ACTION: &str = "os-getSerialConsole";
 
 /// `POST /servers/{id}/action`. Nova serves these up to 2.5; clients of OTC, and the SDK with the version it
 /// negotiated, send them with any, so any will do.
-pub(super) async fn action(
-    at: Context<'_>,
-    id: &str,
-    body: &Value,
-    trail: &mut Trail,
-) -> Result<Value, Fault> {
-    let Value::Object(map) = body else { return Err(Fault::malformed_body()) };
-    let mut names = map.keys();
-    let (Some(name), None) = (names.next(), names.next()) else { return Err(Fault::malformed_body()) };
+pub(super) async fn action(at: Context<'_>, id: &str, body: &Sent, trail: &mut Trail) -> Result<Body, Fault> {
+    let name = body.only_name().ok_or_else(Fault::malformed_body)?;
     let known = |action: &&Action| {
         action.name == name && (at.core.serves(Dialect::Openstack) || action.name == SERIAL_ACTION)
     };
@@ -100,18 +97,21 @@ pub(super) async fn action(
     let kind = match action.types {
         // RDP went with nova 29; its schema takes anything, and the answer is always the same.
         [] => "rdp-html5",
-        types => {
-            let field = Field { name: "type", one_of: types };
-            let [kind] = schema::check(body, action.name, [&field], at.legacy)?;
-            kind
-        }
+        types => match body.named() {
+            Some(Named { protocol: None, kind: Some(kind), .. }) if types.contains(&kind) => kind,
+            _ => {
+                let field = Field { name: "type", one_of: types };
+                let [kind] = schema::check(&body.value(), action.name, [&field], at.legacy)?;
+                kind
+            }
+        },
     };
     let offer = |target: &Target| {
         let otc =
             action.name == SERIAL_ACTION && target.kind == Kind::Baremetal && at.core.serves(Dialect::Otc);
         match otc {
             true => {
-                let template = at.core.settings.urls.otc_serial.clone();
+                let template = &at.core.settings.urls.otc_serial;
                 let options = Options::default();
                 Ok(Offer { dialect: Dialect::Otc, protocol: Protocol::Serial, template, options })
             }
@@ -119,21 +119,21 @@ pub(super) async fn action(
         }
     };
     let issued = open(at, id, trail, offer).await?;
-    Ok(json!({"console": {"type": kind, "url": issued.url}}))
+    Ok(Body::texts(Some("console"), &[("type", kind), ("url", &issued.url)]))
 }
 
 /// A console type we can give out.
-struct Offer {
+struct Offer<'a> {
     /// Whose URL and lifetime it has.
     dialect: Dialect,
     protocol: Protocol,
-    template: String,
+    template: &'a str,
     options: Options,
 }
 
-impl Offer {
+impl<'a> Offer<'a> {
     /// What serves this pair, if it is a pair and has a URL template.
-    fn of(core: &Core, protocol: &str, kind: &str) -> Result<Self, Fault> {
+    fn of(core: &'a Core, protocol: &str, kind: &str) -> Result<Self, Fault> {
         let urls = &core.settings.urls;
         let invalid = || Err(Fault::bad_request("bad-pair", format!("Invalid console type {kind}")));
         let (protocol, template) = match (protocol, kind) {
@@ -146,7 +146,7 @@ impl Offer {
             ("rdp", _) => return Err(unavailable("rdp")),
             _ => return invalid(),
         };
-        let template = template.cloned().ok_or_else(|| unavailable(kind))?;
+        let template = template.ok_or_else(|| unavailable(kind))?;
         let options = Options { direct: kind == "spice-direct", ..Options::default() };
         Ok(Self { dialect: Dialect::Openstack, protocol, template, options })
     }
@@ -157,11 +157,11 @@ fn unavailable(kind: &str) -> Fault {
 }
 
 /// From a checked body to a URL: the server, the policy, the type, then the server's state and abilities.
-async fn open(
-    at: Context<'_>,
+async fn open<'a>(
+    at: Context<'a>,
     id: &str,
     trail: &mut Trail,
-    offer: impl FnOnce(&Target) -> Result<Offer, Fault>,
+    offer: impl FnOnce(&Target) -> Result<Offer<'a>, Fault>,
 ) -> Result<Issued, Fault> {
     let entry = servers::find(at.core, at.caller, id)?;
     if !policy::may_open_console(at.caller, &entry.target.project) {
@@ -177,7 +177,7 @@ async fn open(
         via: trail.via(),
         ttl: at.core.settings.lifetimes.get(&dialect).copied(),
         options,
-        template: &template,
+        template,
     };
     let issued = at.core.issuer().issue(ask).await.map_err(|error| {
         // The lifetime is our own configuration's; a caller can neither choose nor mend it.

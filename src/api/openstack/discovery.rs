@@ -1,6 +1,6 @@
 //! Version discovery, as keystoneauth needs it before its first call (nova API guide, "Versions").
 
-use hyper::header::{HOST, HeaderMap};
+use hyper::header::{HOST, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::super::Settings;
@@ -11,15 +11,27 @@ const UPDATED: [(&str, &str); 2] = [("v2.0", "2025-07-04T12:00:00Z"), ("v2.1", "
 
 /// The scheme and host the client used, for links it can follow; the listening address if it sent none that
 /// is fit to be put into a URL.
-pub(super) fn base(settings: &Settings, headers: &HeaderMap) -> String {
-    let scheme = if settings.tls { "https" } else { "http" };
-    let fit = |host: &&str| {
-        let known = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-        (1..=255).contains(&host.len()) && host.bytes().all(known)
-    };
-    match headers.get(HOST).and_then(|host| host.to_str().ok()).filter(fit) {
-        Some(host) => format!("{scheme}://{host}"),
-        None => format!("{scheme}://{}", settings.listen),
+pub(super) struct Base<'a> {
+    settings: &'a Settings,
+    host: Option<HeaderValue>,
+}
+
+impl<'a> Base<'a> {
+    pub(super) fn new(settings: &'a Settings, headers: &HeaderMap) -> Self {
+        Self { settings, host: headers.get(HOST).cloned() }
+    }
+
+    /// As it is put before a path.
+    pub(super) fn url(&self) -> String {
+        let scheme = if self.settings.tls { "https" } else { "http" };
+        let fit = |host: &&str| {
+            let known = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+            (1..=255).contains(&host.len()) && host.bytes().all(known)
+        };
+        match self.host.as_ref().and_then(|host| host.to_str().ok()).filter(fit) {
+            Some(host) => format!("{scheme}://{host}"),
+            None => format!("{scheme}://{}", self.settings.listen),
+        }
     }
 }
 
@@ -81,7 +93,7 @@ mod tests {
             if let Some(host) = host {
                 headers.insert(HOST, host.parse().unwrap());
             }
-            assert_eq!(base(&settings, &headers), expected);
+            assert_eq!(Base::new(&settings, &headers).url(), expected);
         };
         check(false, Some("api.example.org:8774"), "http://api.example.org:8774");
         check(true, Some("[::1]:8774"), "https://[::1]:8774");

@@ -1,14 +1,17 @@
 //! Microversions (nova API guide, "Microversions"): which version of the API a request speaks.
 
+use std::sync::LazyLock;
+
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 
 use super::fault::Fault;
 
 /// The header of all OpenStack services: `compute 2.N`, among others' perhaps.
-pub(super) const HEADER: &str = "openstack-api-version";
+static HEADER: HeaderName = HeaderName::from_static("openstack-api-version");
 
 /// Nova's older header: `2.N`.
-pub(super) const LEGACY_HEADER: &str = "x-openstack-nova-api-version";
+static LEGACY_HEADER: HeaderName = HeaderName::from_static("x-openstack-nova-api-version");
 
 /// The N of `2.N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,10 +25,27 @@ impl Microversion {
 
     /// What the headers ask for. The common header wins over nova's own; of several values the last counts.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Fault> {
-        match common(headers).or_else(|| last(headers, LEGACY_HEADER)) {
+        match common(headers).or_else(|| last(headers, &LEGACY_HEADER)) {
             None => Ok(Self::MIN),
             Some("latest") => Ok(Self::MAX),
             Some(text) => Self::parse(text),
+        }
+    }
+
+    /// Tells the client which version it was answered in, under both names.
+    pub(super) fn set(self, headers: &mut HeaderMap) {
+        static TEXTS: LazyLock<Vec<[HeaderValue; 2]>> = LazyLock::new(|| {
+            // Visible ASCII.
+            let value = |text: String| text.try_into().unwrap_or_else(|_| HeaderValue::from_static("2.1"));
+            let texts = |minor| {
+                let version = Microversion(minor);
+                [value(format!("compute {version}")), value(version.to_string())]
+            };
+            (0..=Microversion::MAX.0).map(texts).collect()
+        });
+        if let Some([common, legacy]) = TEXTS.get(self.0 as usize) {
+            headers.insert(&HEADER, common.clone());
+            headers.insert(&LEGACY_HEADER, legacy.clone());
         }
     }
 
@@ -66,23 +86,26 @@ fn is_minor(text: &str) -> bool {
 }
 
 /// The values of a header, last first; lists are split.
-fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
-    let all: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    all.into_iter().rev().flat_map(|value| value.rsplit(',')).map(str::trim)
+fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let all = headers.get_all(name).into_iter().rev().filter_map(|value| value.to_str().ok());
+    all.flat_map(|value| value.rsplit(',')).map(str::trim)
 }
 
-fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     values(headers, name).next()
 }
 
 fn common(headers: &HeaderMap) -> Option<&str> {
-    let mut pairs = values(headers, HEADER).filter_map(|value| value.split_once(char::is_whitespace));
+    let mut pairs = values(headers, &HEADER).filter_map(|value| value.split_once(char::is_whitespace));
     pairs.find(|(service, _)| service.eq_ignore_ascii_case("compute")).map(|(_, version)| version.trim())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HEADER: &str = "openstack-api-version";
+    const LEGACY_HEADER: &str = "x-openstack-nova-api-version";
 
     fn of(pairs: &[(&'static str, &str)]) -> Result<u32, (u16, String)> {
         let mut headers = HeaderMap::new();

@@ -1,18 +1,20 @@
 //! Paths: `/v2.1`, `/v2`, with and without a project id, and what lies below.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 /// A path taken apart. No `Debug`: it may hold a token.
-pub(super) struct Path {
+pub(super) struct Path<'a> {
     /// Below `/v2`: nova's API before microversions.
     pub(super) legacy: bool,
     /// The project id in the path, if there is one.
-    pub(super) project: Option<String>,
-    pub(super) route: Route,
+    pub(super) project: Option<Cow<'a, str>>,
+    pub(super) route: Route<'a>,
 }
 
 /// What a path names.
-pub(super) enum Route {
+pub(super) enum Route<'a> {
     /// `/`: all versions.
     Versions,
     /// `/v2.1` or `/v2`: that version.
@@ -20,13 +22,13 @@ pub(super) enum Route {
     /// `servers`, `servers/detail`.
     Servers { detail: bool },
     /// `servers/{id}`.
-    Server(String),
+    Server(Cow<'a, str>),
     /// `servers/{id}/remote-consoles`.
-    RemoteConsoles(String),
+    RemoteConsoles(Cow<'a, str>),
     /// `servers/{id}/action`.
-    Action(String),
+    Action(Cow<'a, str>),
     /// `os-console-auth-tokens/{token}`.
-    AuthToken(String),
+    AuthToken(Cow<'a, str>),
     /// Below a version, but nothing of ours.
     Unknown,
 }
@@ -34,7 +36,7 @@ pub(super) enum Route {
 const READ: &str = "GET, HEAD";
 const CREATE: &str = "POST";
 
-impl Route {
+impl Route<'_> {
     /// The route's template: a name for logs and metrics, without anybody's ids.
     pub(super) fn template(&self) -> &'static str {
         match self {
@@ -76,7 +78,7 @@ pub(in crate::api) fn owns(path: &str, query: &str) -> bool {
 }
 
 /// Takes a path apart that is [owned](owns).
-pub(super) fn parse(path: &str) -> Path {
+pub(super) fn parse(path: &str) -> Path<'_> {
     let (legacy, rest) = match path.strip_prefix("/v2.1") {
         Some(rest) => (false, rest),
         None => (true, path.strip_prefix("/v2").unwrap_or_default()),
@@ -86,27 +88,57 @@ pub(super) fn parse(path: &str) -> Path {
     }
     let rest = rest.strip_prefix('/').unwrap_or(rest);
     let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let decode = |segment| percent_decode_str(segment).decode_utf8().ok().map(String::from);
-    let segments: Option<Vec<String>> = rest.split('/').map(decode).collect();
-    let segments = segments.unwrap_or_default();
-    let all: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let (project, below) = match all[..] {
-        [""] => return Path { legacy, project: None, route: Route::Version },
-        ["", ..] | [] => (None, &[][..]),
-        ["servers" | "os-console-auth-tokens", ..] => (None, &all[..]),
-        [project, ..] => (Some(project.to_owned()), &all[1..]),
-    };
-    Path { legacy, project, route: below_project(below) }
+    if rest.is_empty() {
+        return Path { legacy, project: None, route: Route::Version };
+    }
+    let unknown = |project| Path { legacy, project, route: Route::Unknown };
+    let Some(segments) = segments(rest) else { return unknown(None) };
+    let [first, second, third, fourth, more] = segments;
+    match first {
+        Some(name) if name == "servers" || name == "os-console-auth-tokens" => {
+            Path { legacy, project: None, route: below_project(name, second, third, fourth.or(more)) }
+        }
+        Some(project) if !project.is_empty() => match second {
+            Some(name) => {
+                Path { legacy, project: Some(project), route: below_project(name, third, fourth, more) }
+            }
+            None => unknown(Some(project)),
+        },
+        _ => unknown(None),
+    }
 }
 
-fn below_project(segments: &[&str]) -> Route {
-    match *segments {
-        ["servers"] => Route::Servers { detail: false },
-        ["servers", "detail"] => Route::Servers { detail: true },
-        ["servers", id] if !id.is_empty() => Route::Server(id.to_owned()),
-        ["servers", id, "remote-consoles"] if !id.is_empty() => Route::RemoteConsoles(id.to_owned()),
-        ["servers", id, "action"] if !id.is_empty() => Route::Action(id.to_owned()),
-        ["os-console-auth-tokens", token] if !token.is_empty() => Route::AuthToken(token.to_owned()),
+/// The first five segments of a path, decoded; the fifth stands for all that follow. None if one is no text.
+fn segments(path: &str) -> Option<[Option<Cow<'_, str>>; 5]> {
+    let plain = !path.contains('%');
+    let mut all = [const { None }; 5];
+    for (at, segment) in path.split('/').enumerate() {
+        let text = match plain {
+            true => Cow::Borrowed(segment),
+            false => percent_decode_str(segment).decode_utf8().ok()?,
+        };
+        all[at.min(4)] = Some(text);
+    }
+    Some(all)
+}
+
+/// What a path names: at most three segments.
+fn below_project<'a>(
+    name: Cow<'a, str>,
+    id: Option<Cow<'a, str>>,
+    what: Option<Cow<'a, str>>,
+    more: Option<Cow<'a, str>>,
+) -> Route<'a> {
+    match (&*name, id, what.as_deref(), more) {
+        ("servers", None, None, None) => Route::Servers { detail: false },
+        ("servers", Some(id), None, None) if id == "detail" => Route::Servers { detail: true },
+        ("servers", Some(id), what, None) if !id.is_empty() => match what {
+            None => Route::Server(id),
+            Some("remote-consoles") => Route::RemoteConsoles(id),
+            Some("action") => Route::Action(id),
+            Some(_) => Route::Unknown,
+        },
+        ("os-console-auth-tokens", Some(token), None, None) if !token.is_empty() => Route::AuthToken(token),
         _ => Route::Unknown,
     }
 }
@@ -141,13 +173,14 @@ mod tests {
                 for project in [None, Some("9c53a566cb3443ab910cf0daebca90c4")] {
                     for slash in ["", "/"] {
                         let middle = project.map(|p| format!("/{p}")).unwrap_or_default();
-                        let parsed = parse(&format!("{prefix}{middle}{path}{slash}"));
+                        let whole = format!("{prefix}{middle}{path}{slash}");
+                        let parsed = parse(&whole);
                         assert_eq!((parsed.legacy, parsed.project.as_deref()), (legacy, project), "{path}");
                         assert_eq!(parsed.route.template(), template, "{path}");
                         let found = match parsed.route {
                             Route::Server(id) | Route::RemoteConsoles(id) => id,
                             Route::Action(id) | Route::AuthToken(id) => id,
-                            _ => String::new(),
+                            _ => Cow::default(),
                         };
                         assert_eq!(found, id, "{path}");
                     }

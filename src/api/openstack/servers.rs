@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use crate::auth::{Caller, policy};
 use crate::config::{Dialect, Kind, State, Target};
-use crate::ids::TargetId;
 use crate::targets::Entry;
 
 use super::super::Core;
@@ -20,7 +19,7 @@ const MAX_LIMIT: usize = 1000;
 /// The server of this id if the caller may see it. A server of another project is not there at all, and where
 /// only OTC's dialect is served, neither is a virtual machine.
 pub(super) fn find(core: &Core, caller: &Caller, id: &str) -> Result<Arc<Entry>, Fault> {
-    let entry = core.inventory.find(&TargetId::from(id));
+    let entry = core.inventory.look_up(id);
     let seen =
         |entry: &Arc<Entry>| policy::may_see(caller, &entry.target.project) && is_served(core, &entry.target);
     entry.filter(seen).ok_or_else(|| Fault::no_server(id))

@@ -12,6 +12,9 @@ use crate::config::Role;
 
 use super::*;
 
+/// Signatures remembered of one key.
+const MOST: usize = 1000;
+
 /// A request that Huawei's own signer signed, with what it computed on the way.
 #[derive(Deserialize)]
 struct Vector {
@@ -112,14 +115,18 @@ fn key() -> AccessKey {
     }
 }
 
+fn auth(access_keys: Vec<AccessKey>) -> Auth {
+    Auth { access_keys, signatures_per_key: MOST, ..Auth::default() }
+}
+
 fn keys_at(key: AccessKey, now: SystemTime) -> AccessKeys {
-    AccessKeys::new(vec![key], &Policy::new(Role::defaults()), Clock::manual_at(now))
+    AccessKeys::new(&auth(vec![key]), None, &Policy::new(Role::defaults()), Clock::manual_at(now))
 }
 
 fn ask(keys: &AccessKeys, sent: &Sent) -> Result<Caller, AuthError> {
     let Some((method, headers)) = sent.parts() else { return Err(AuthError::Unauthenticated) };
     let head = Head { method: &method, path: &sent.path, query: &sent.query, headers: &headers };
-    keys.check(&sent.authorization, &head)?.verify(&sent.body)
+    tokio_test::block_on(keys.check(&sent.authorization, &head)?.verify(&sent.body))
 }
 
 fn ask_fresh(sent: &Sent) -> Result<Caller, AuthError> {
@@ -271,7 +278,7 @@ fn a_date_has_one_form() {
 #[test]
 fn a_request_passes_once() {
     let clock = Clock::manual_at(then());
-    let keys = AccessKeys::new(vec![key()], &Policy::new(Role::defaults()), clock.clone());
+    let keys = AccessKeys::new(&auth(vec![key()]), None, &Policy::new(Role::defaults()), clock.clone());
     let (first, second) = (Sent::of(&vectors()[0]), Sent::of(&vectors()[1]));
     assert!(ask(&keys, &first).is_ok());
     assert_eq!(ask(&keys, &first), Err(AuthError::SignatureReplayed));
@@ -285,6 +292,70 @@ fn a_request_passes_once() {
     let spelled = Sent { path: format!("{}/", first.path), ..first.clone() };
     assert!(ask(&keys, &first).is_ok());
     assert_eq!(ask(&keys, &spelled), Err(AuthError::SignatureReplayed));
+}
+
+/// Issuers of one key that remember together.
+fn fleet(everywhere: &Arc<impl Once>) -> [AccessKeys; 2] {
+    let policy = Policy::new(Role::defaults());
+    let issuer = || {
+        let everywhere = Arc::clone(everywhere) as Arc<dyn Once>;
+        AccessKeys::new(&auth(vec![key()]), Some(everywhere), &policy, Clock::manual_at(then()))
+    };
+    [issuer(), issuer()]
+}
+
+#[test]
+fn what_passed_at_one_issuer_is_refused_by_all() {
+    let [one, other] = fleet(&Arc::new(Memory::new(MOST, Clock::manual())));
+    let (first, second) = (Sent::of(&vectors()[0]), Sent::of(&vectors()[1]));
+    assert!(ask(&one, &first).is_ok());
+    assert_eq!(ask(&other, &first), Err(AuthError::SignatureReplayed));
+    assert!(ask(&other, &second).is_ok());
+    assert_eq!(ask(&one, &second), Err(AuthError::SignatureReplayed));
+    let [one, _] = fleet(&Arc::new(Memory::new(0, Clock::manual())));
+    assert_eq!(ask(&one, &first), Err(AuthError::TooMany));
+}
+
+/// Remembers for as long as it is told, and says so; answers while it is up.
+#[derive(Debug, Default)]
+struct Shared {
+    down: std::sync::atomic::AtomicBool,
+    kept: std::sync::Mutex<Vec<Duration>>,
+}
+
+impl Once for Shared {
+    fn first(&self, _: &str, _: [u8; 32], keep: Duration) -> crate::once::OnceFuture<'_> {
+        self.kept.lock().unwrap().push(keep);
+        let down = self.down.load(std::sync::atomic::Ordering::SeqCst);
+        let answer = if down { Err(OnceError::Unavailable("down".to_owned())) } else { Ok(true) };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+#[test]
+fn without_the_shared_memory_nobody_is_let_in_and_the_same_request_may_be_tried_again() {
+    let shared = Arc::new(Shared::default());
+    let [one, _] = fleet(&shared);
+    let sent = Sent::of(&vectors()[0]);
+    shared.down.store(true, std::sync::atomic::Ordering::SeqCst);
+    for _ in 0..2 {
+        assert_eq!(ask(&one, &sent), Err(AuthError::Store));
+    }
+    shared.down.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert!(ask(&one, &sent).is_ok());
+    assert_eq!(ask(&one, &sent), Err(AuthError::SignatureReplayed));
+    assert_eq!((AuthError::Store.status().as_u16(), AuthError::Store.cause()), (503, "store"));
+    // As long as the slowest issuer's clock lets the date pass.
+    assert_eq!(*shared.kept.lock().unwrap(), [WINDOW + APART; 3]);
+}
+
+#[test]
+fn a_key_that_signs_too_much_waits() {
+    let policy = Policy::new(Role::defaults());
+    let auth = Auth { signatures_per_key: 1, ..auth(vec![key()]) };
+    let keys = AccessKeys::new(&auth, None, &policy, Clock::manual_at(then()));
+    assert!(ask(&keys, &Sent::of(&vectors()[0])).is_ok());
+    assert_eq!(ask(&keys, &Sent::of(&vectors()[1])), Err(AuthError::TooMany));
 }
 
 #[test]
@@ -364,7 +435,7 @@ fn each_key_signs_for_itself() {
     let second =
         AccessKey { access_key: "AAA".into(), secret_key: "other".into(), user: "two".into(), ..key() };
     let policy = Policy::new(Role::defaults());
-    let keys = AccessKeys::new(vec![key(), second], &policy, Clock::manual_at(then()));
+    let keys = AccessKeys::new(&auth(vec![key(), second]), None, &policy, Clock::manual_at(then()));
     let sent = Sent::of(&vectors()[0]);
     assert_eq!(ask(&keys, &sent).unwrap().user.as_str(), "demo");
     let text = String::from_utf8(sent.authorization.clone()).unwrap().replace(&vectors()[0].ak, "AAA");
@@ -382,7 +453,7 @@ async fn the_authenticator_takes_one_credential() {
     let sent = Sent::of(&vectors()[0]);
     let authorization = String::from_utf8(sent.authorization.clone()).unwrap();
     let check = async |more: &[(&'static str, &str)], expected: bool| {
-        let all = crate::auth::Authenticator::new(&config, &clock).unwrap();
+        let all = crate::auth::Authenticator::new(&config, &clock, None).unwrap();
         let (method, mut headers) = sent.parts().unwrap();
         for (name, value) in more {
             headers.append(*name, value.parse().unwrap());

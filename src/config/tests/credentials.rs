@@ -91,6 +91,12 @@ fn access_keys() {
     assert_eq!(key.expires, humantime::parse_rfc3339("2027-01-31T12:00:00Z").ok());
     assert_eq!((key.roles.as_slice(), config.generated.token.is_none()), (&["member".to_owned()][..], true));
 
+    assert_eq!(config.auth.signatures_per_key, 50_000);
+    assert_eq!(parse("[auth]\nsignatures_per_key = 1").unwrap().auth.signatures_per_key, 1);
+    check(
+        "[auth]\nsignatures_per_key = 0",
+        "2: auth.signatures_per_key: expected a whole number from 1 to 10000000, found 0",
+    );
     check(
         &format!("[[auth.access_key]]\naccess_key = \"AK\"\n{WHO}"),
         "1: auth.access_key.secret_key: is required here; add one of secret_key_file, secret_key_env, secret_key",

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::once::Deed;
 use crate::tokens::{Grant, Revoke, TokenKey};
 
 /// What would end a hash tag, or a line of `redis-cli`.
@@ -22,10 +23,7 @@ pub(super) struct TokenNames {
 impl TokenNames {
     pub(super) fn new(key: &TokenKey) -> Self {
         let mut hash = String::with_capacity(64);
-        for byte in key.as_bytes() {
-            // Writing to a String cannot fail.
-            let _ = write!(hash, "{byte:02x}");
-        }
+        hex(key.as_bytes(), &mut hash);
         Self::of(hash)
     }
 
@@ -37,6 +35,21 @@ impl TokenNames {
 
     pub(super) fn both(&self) -> [&str; 2] {
         [&self.token, &self.claim]
+    }
+}
+
+/// A signature of this access key that was good, which issuers write.
+pub(super) fn signed(whose: &str, deed: &Deed) -> String {
+    let mut name = format!("consolegate:signed:{}:{{", utf8_percent_encode(whose, ODD));
+    hex(deed, &mut name);
+    name.push('}');
+    name
+}
+
+fn hex(bytes: &[u8], text: &mut String) {
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
     }
 }
 
@@ -83,5 +96,7 @@ mod tests {
         assert_eq!(user, "consolegate:index:user:{a%7Db%20%7B%C3%BC%25}");
         let target = index_of(&Revoke::Target("vm-1".into())).unwrap();
         assert_eq!(target, "consolegate:index:target:{vm-1}");
+        let signed = signed("A{K}", &[0xcd; 32]);
+        assert_eq!(signed, format!("consolegate:signed:A%7BK%7D:{{{}}}", "cd".repeat(32)));
     }
 }

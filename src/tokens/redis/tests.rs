@@ -9,10 +9,10 @@ use super::*;
 
 mod access;
 mod failover;
-mod faults;
+pub(super) mod faults;
 mod fleet;
 #[path = "testing.rs"]
-mod testing;
+pub(super) mod testing;
 
 use testing::{Server, until};
 
@@ -34,7 +34,7 @@ fn at(url: &str) -> config::Redis {
     settings(&format!("store = \"{url}\""))
 }
 
-fn open(server: &Server) -> RedisStore {
+pub(super) fn open(server: &Server) -> RedisStore {
     RedisStore::open(&at(&server.url())).unwrap()
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::process::Command;
 
 use super::process::Process;
@@ -64,10 +64,21 @@ impl Binary {
         self.dir.path().join("targets.toml")
     }
 
+    fn pid(&self) -> Pid {
+        i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a process id")
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, signal).expect("cannot signal our own child");
+        kill_process(self.pid(), signal).expect("cannot signal our own child");
+    }
+
+    /// Lowers its limit of open files to `spare` more than it has open now.
+    pub(crate) fn leave_descriptors(&self, spare: u64) {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("its descriptors");
+        let limit = Some(open.count() as u64 + spare);
+        let limit = Rlimit { current: limit, maximum: limit };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("cannot limit our own child");
     }
 
     /// What it has logged so far.

@@ -26,6 +26,7 @@ pub(crate) mod qmp;
 pub(crate) mod redis;
 pub(crate) mod rfb;
 pub(crate) mod server;
+pub(crate) mod signer;
 pub(crate) mod temp;
 pub(crate) mod viewer;
 pub(crate) mod wire;

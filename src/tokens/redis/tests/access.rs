@@ -1,5 +1,8 @@
 //! Logins, TLS, and what the users of the README may do.
 
+use crate::once::contract as once;
+use crate::once::{Once as _, OnceError};
+
 use super::*;
 
 /// The users that the README makes.
@@ -68,6 +71,25 @@ fn an_issuer_creates_and_a_proxy_claims_and_neither_does_the_other() {
     assert_eq!(now(issuer.create(key(), grant(), TTL, 3)), Ok(()), "spent and revoked ones make room");
     assert_eq!(now(proxy.revoke(Revoke::User("demo".into()))), Ok(2));
     assert_eq!(now(proxy.claim(released, A)), Ok(Claim::Unknown));
+}
+
+#[test]
+fn an_issuer_remembers_signatures_and_a_proxy_has_no_part_in_it() {
+    let server = with_users();
+    let (issuer, proxy) =
+        (user(&server.url(), "consolegate-issuer"), user(&server.url(), "consolegate-proxy"));
+    let done = [7; 32];
+    assert_eq!(once::now(issuer.first("AK", done, TTL)), Ok(true));
+    assert_eq!(once::now(issuer.first("AK", done, TTL)), Ok(false));
+    let denied = once::now(proxy.first("AK", [8; 32], TTL));
+    assert!(matches!(&denied, Err(OnceError::Unavailable(why)) if why.contains("NOPERM")), "{denied:?}");
+    let key = "consolegate:signed:AK:{x}";
+    for (name, command) in
+        [("consolegate-issuer", &["DEL", key][..]), ("consolegate-proxy", &["SET", key, "x", "NX", "GET"])]
+    {
+        let verdict: String = server.ask(&[&["ACL", "DRYRUN", name], command].concat());
+        assert!(verdict.contains("no permissions"), "{name} {command:?}: {verdict}");
+    }
 }
 
 #[test]

@@ -8,14 +8,14 @@ use super::*;
 
 /// Between store and server: passes everything on, and when told to, cuts the connection where the next answer is
 /// due, after the server has done what it was asked.
-struct Cutter {
+pub(in super::super) struct Cutter {
     port: u16,
     armed: Arc<AtomicBool>,
     cuts: Arc<AtomicU64>,
 }
 
 impl Cutter {
-    fn before(server: &Server) -> Self {
+    pub(in super::super) fn before(server: &Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, behind) = (listener.local_addr().unwrap().port(), server.port());
         let (armed, cuts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -39,11 +39,11 @@ impl Cutter {
     }
 
     /// The next answer is lost.
-    fn arm(&self) {
+    pub(in super::super) fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
     }
 
-    fn cuts(&self) -> u64 {
+    pub(in super::super) fn cuts(&self) -> u64 {
         self.cuts.load(Ordering::SeqCst)
     }
 }
@@ -58,7 +58,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, mut cut: impl FnMut(&[u8]) -> bo
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
 
-fn through(cutter: &Cutter, scripts: Scripts) -> RedisStore {
+pub(in super::super) fn through(cutter: &Cutter, scripts: Scripts) -> RedisStore {
     let store =
         RedisStore::with_scripts(&at(&format!("redis://127.0.0.1:{}", cutter.port)), scripts).unwrap();
     assert_eq!(now(store.peek(key())), Ok(None), "it is connected");
