@@ -114,7 +114,11 @@ async fn a_half_dead_connection_is_taken_over_at_once() {
     let (mut fourth, last) = enter(&url, &pair).await.unwrap();
     viewer::echo(&mut fourth, b"four").await;
     let (_fifth, _) = enter(&url, &last).await.unwrap();
-    assert_eq!(open(&url, &[("cookie", &pair)]).await.unwrap_err(), 403, "its successor's successor was used");
+    assert_eq!(
+        open(&url, &[("cookie", &pair)]).await.unwrap_err(),
+        403,
+        "its successor's successor was used"
+    );
     assert_eq!(open(&url, &[("cookie", &next)]).await.unwrap_err(), 403);
 }
 
@@ -267,7 +271,11 @@ async fn it_can_be_switched_off_and_is_off_on_plain_http_beyond_loopback() {
 async fn another_proxy_takes_the_viewer_back() {
     let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
     let admin = format!("[admin]\ntoken = \"{OPERATOR}\"\n");
-    let text = format!("{admin}[tokens]\nstore = \"{}\"\n{}", redis.url(), target(VM, "vm", &line.setting("serial")));
+    let text = format!(
+        "{admin}[tokens]\nstore = \"{}\"\n{}",
+        redis.url(),
+        target(VM, "vm", &line.setting("serial"))
+    );
     let process = |role| Running::in_role(config(&text), role);
     let (issuer, one, two) = (process(Role::Issuer), process(Role::Proxy), process(Role::Proxy));
     let token = issuer.token(VM, Protocol::Serial).await;
