@@ -16,7 +16,7 @@ use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
 use crate::net::stream::Breaker;
 use crate::relay::{Counters, End, Stop, StopHandle, stop_pair};
-use crate::tokens::{Grant, Live, Revoke, TokenKey};
+use crate::tokens::{Grant, Live, Nonce, Revoke, TokenKey};
 
 use super::channels::{Channels, NoChannel, Viewer};
 
@@ -42,6 +42,8 @@ pub struct Session {
     stop: StopHandle,
     /// Set when the console is reached, if it is a line that can be broken.
     pub(super) breaker: OnceLock<Breaker>,
+    /// Set with the 101, if its viewer may come back: what it holds the store's record with.
+    pub(super) comeback: OnceLock<Nonce>,
 }
 
 impl Session {
@@ -87,6 +89,7 @@ pub struct Sessions {
     projects: KeyedCap<ProjectId>,
     per_target: usize,
     empty: Notify,
+    left: Notify,
     pub(super) channels: Channels,
     /// What ended sessions moved. Held while one leaves, so that it is counted here or there, never both.
     ended: Mutex<Traffic>,
@@ -146,6 +149,7 @@ impl Sessions {
             projects: KeyedCap::new(limits.sessions_per_project),
             per_target: limits.sessions_per_target,
             empty: Notify::new(),
+            left: Notify::new(),
             ended: Mutex::default(),
             channels: Channels::default(),
         })
@@ -174,11 +178,14 @@ impl Sessions {
         let project = self.projects.acquire(&grant.project).ok_or(Full::Project)?;
         let (session, stop) = Session::new(key, grant, admission.source, false);
         let mut present = self.consoles.entry(console(&session.grant)).or_default();
-        if viewers == Viewers::Deny && !present.is_empty() {
+        // A viewer who came back takes the place of what it left.
+        let left_behind = |other: &Session| other.key == session.key && other.is_stopped();
+        if viewers == Viewers::Deny && !present.iter().all(|other| left_behind(other)) {
             return Err(Full::InUse);
         }
         // A thief takes the place of those it will end.
-        let seated = || present.iter().filter(|session| !session.further).count();
+        let counts = |other: &&Arc<Session>| !other.further && !left_behind(other);
+        let seated = || present.iter().filter(counts).count();
         if viewers == Viewers::Share && self.per_target != 0 && seated() >= self.per_target {
             return Err(Full::Target);
         }
@@ -241,6 +248,26 @@ impl Sessions {
         self.find(id).inspect(|session| session.stop(cause.clone())).is_some()
     }
 
+    /// Ends what the viewer who came back has left behind here.
+    pub(super) fn oust(&self, key: &TokenKey) {
+        let left_behind = self.list().into_iter().filter(|session| session.key == *key);
+        left_behind.for_each(|session| session.stop(End::TakenOver));
+    }
+
+    /// Waits until no session of this token is left; ask for it to end first.
+    pub(super) async fn vacated(&self, key: &TokenKey) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            // From here on no leaving is missed.
+            left.as_mut().enable();
+            if !self.list().iter().any(|session| session.key == *key) {
+                return;
+            }
+            left.await;
+        }
+    }
+
     /// Ends every session.
     pub fn stop_all(&self, cause: &End) {
         for console in &self.consoles {
@@ -282,6 +309,7 @@ impl Session {
             counters: Arc::default(),
             stop: handle,
             breaker: OnceLock::new(),
+            comeback: OnceLock::new(),
             grant,
         };
         (Arc::new(session), stop)
@@ -316,6 +344,7 @@ impl Drop for Seat {
             present.retain(|other| other.id != self.session.id);
         }
         self.admission.sessions.consoles.remove_if(&key, |_, present| present.is_empty());
+        self.admission.sessions.left.notify_waiters();
     }
 }
 

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::net::listen::{Acceptor, ListenError, bind};
 use crate::net::tls::{TlsAcceptor, TlsError};
 use crate::net::workers::{Handler, Workers};
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 use crate::relay::End;
 use crate::targets::{DialPolicy, Registry, RegistryError};
 use crate::tokens::{
@@ -285,6 +285,8 @@ async fn attend(
     commands: &mut mpsc::Receiver<Command>,
 ) {
     let mut sweep = tokio::time::interval(SWEEP);
+    let mut renew = tokio::time::interval(proxy::RENEW);
+    let mut renewing = tokio::spawn(std::future::ready(()));
     let mut files = config.target_files();
     files.extend(shared.tls.iter().flat_map(TlsAcceptor::files));
     let mut watch = watch::Watch::new(files).await;
@@ -301,6 +303,10 @@ async fn attend(
             () = watch.changed(watch::EVERY) => reload(config, shared),
             _ = sweep.tick() => {
                 memory.map(MemoryStore::sweep);
+            }
+            // A round that takes longer, with a store that does not answer, is not overtaken.
+            _ = renew.tick(), if renewing.is_finished() => {
+                renewing = tokio::spawn(Arc::clone(&shared.proxy).renew());
             }
         }
     }

@@ -71,13 +71,17 @@ impl Revoker {
         Self { store, live }
     }
 
-    /// What the token permits or has opened; `None` if it is unknown, expired, or spent and its session over.
+    /// What the token permits or has opened; `None` if it is unknown, expired, or spent, its session over and its
+    /// viewer's time to come back as well.
     ///
     /// # Errors
     /// If the store does not answer.
     pub async fn holder(&self, key: TokenKey) -> Result<Option<Arc<Grant>>, StoreError> {
         let fresh = self.store.peek(key).await?.map(|peek| peek.grant);
-        Ok(fresh.or_else(|| self.live.holder(&key)))
+        match fresh.or_else(|| self.live.holder(&key)) {
+            Some(grant) => Ok(Some(grant)),
+            None => self.store.kept(key).await,
+        }
     }
 
     /// Ends all that `which` names. A token on its way from claim to session ends as the one or as the other.

@@ -34,6 +34,8 @@ mod openapi;
 mod openstack;
 mod redis;
 mod refusals;
+mod resume;
+mod resume_browser;
 mod serial_command;
 mod serial_lines;
 mod serial_tls;

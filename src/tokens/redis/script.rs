@@ -14,12 +14,17 @@ pub(super) enum Step {
     Peek,
     Note,
     Seat,
+    Resume,
+    Resumed,
+    Keep,
+    Forget,
+    Kept,
 }
 
 const COMMON: &str = include_str!("lua/common.lua");
 
 /// The steps' own text, in the order of [`Step`].
-const TEXTS: [&str; 8] = [
+const TEXTS: [&str; 13] = [
     include_str!("lua/create.lua"),
     include_str!("lua/claim.lua"),
     include_str!("lua/confirm.lua"),
@@ -28,6 +33,11 @@ const TEXTS: [&str; 8] = [
     include_str!("lua/peek.lua"),
     include_str!("lua/note.lua"),
     include_str!("lua/seat.lua"),
+    include_str!("lua/resume.lua"),
+    include_str!("lua/resumed.lua"),
+    include_str!("lua/keep.lua"),
+    include_str!("lua/forget.lua"),
+    include_str!("lua/kept.lua"),
 ];
 
 /// The scripts, and the names Redis knows them by.
