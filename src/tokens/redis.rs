@@ -24,6 +24,7 @@ use super::{
 };
 
 mod link;
+mod live;
 mod names;
 mod route;
 mod script;
@@ -37,6 +38,7 @@ use names::TokenNames;
 use route::Route;
 use script::{Scripts, Step};
 
+pub use live::{Entry, Manner, Most, News, Place, Record};
 pub use vet::Unsafe;
 
 /// How long a call may take in all, the second try included: who waits is told 503 within two seconds.
