@@ -152,7 +152,7 @@ pub(super) async fn enter(
     trail.timed(Phase::Confirm, held.confirm(offer)).await?;
     trail.opened(opening, &session);
     if viewers == Viewers::Steal {
-        entered.seat.take_over();
+        proxy.take_over(&entered.seat);
     }
     if session.grant.protocol == Protocol::Spice {
         entered.seat.lead(viewer);
@@ -212,10 +212,11 @@ async fn further(
 ) -> Result<Entered, Refusal> {
     let joined = proxy.sessions.join(admission, &key, viewer);
     let joined = joined.map_err(|full| Refusal::Full(full, Some(Protocol::Spice)))?;
-    let (seat, stop) = joined.ok_or(Refusal::Spent(Protocol::Spice))?;
+    let (mut seat, stop) = joined.ok_or(Refusal::Spent(Protocol::Spice))?;
+    let opening = trail.joined(reserved, &seat.session.grant);
+    let target = current_target(proxy, &seat.session.grant)?;
+    proxy.register(&mut seat, Viewers::Share).await?;
     let grant = &seat.session.grant;
-    let opening = trail.joined(reserved, grant);
-    let target = current_target(proxy, grant)?;
     let stream = dial(proxy, trail, &target, grant.protocol).await?;
     trail.opened(opening, &seat.session);
     // Idle and longest time are the viewer's, and told by the main channel.
@@ -235,7 +236,8 @@ async fn reach(
     let target = current_target(proxy, grant)?;
     let viewers = target.viewers(grant.protocol);
     let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
-    let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
+    let (mut seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
+    proxy.register(&mut seat, viewers).await?;
     let stream = dial(proxy, trail, &target, grant.protocol).await?;
     if let Some(breaker) = stream.breaker() {
         // Set nowhere else: the session is new.

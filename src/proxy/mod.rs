@@ -3,6 +3,7 @@
 //! A page load, a HEAD, a foreign Origin or a console that is down never spends a token.
 
 mod channels;
+mod fleet;
 mod gate;
 mod greet;
 mod refusal;
@@ -29,6 +30,7 @@ use tracing::{Instrument, debug, info, info_span};
 
 use crate::audit::Audit;
 use crate::config::{self, Config};
+use crate::fleet::Fleet;
 use crate::ids::RequestId;
 use crate::limits::Cap;
 use crate::metrics::Metrics;
@@ -37,7 +39,7 @@ use crate::net::workers::Load;
 use crate::relay::{Channel, End, Pump, Stop, run};
 use crate::rfb::ViewOnly;
 use crate::targets::{DialPolicy, Inventory};
-use crate::tokens::{Fingerprinter, Store, Token};
+use crate::tokens::{Fingerprinter, Most, Store, Token};
 use crate::ws::{Offer, check_request};
 
 use gate::{Entered, Ticket, enter};
@@ -72,6 +74,9 @@ pub struct Proxy {
     inventory: Arc<Inventory>,
     dial: DialPolicy,
     sessions: Arc<Sessions>,
+    fleet: Fleet,
+    /// Its limits over all proxies.
+    most: Most,
     unauthenticated: Cap,
     fingerprints: Fingerprinter,
     audit: Audit,
@@ -123,6 +128,8 @@ impl Proxy {
             inventory,
             dial,
             sessions: Sessions::new(&config.limits),
+            fleet: Fleet::alone(),
+            most: fleet::most(&config.limits),
             unauthenticated,
             fingerprints,
             audit: Audit::default(),
@@ -134,6 +141,12 @@ impl Proxy {
     #[must_use]
     pub fn observed(self, audit: Audit, metrics: Metrics) -> Self {
         Self { audit, metrics, ..self }
+    }
+
+    /// The same as one of several.
+    #[must_use]
+    pub fn in_fleet(self, fleet: Fleet) -> Self {
+        Self { fleet, ..self }
     }
 
     /// Connections without a session.
