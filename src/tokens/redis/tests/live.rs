@@ -188,8 +188,8 @@ fn the_bell_rings_for_each_entry_and_anew_when_the_subscription_broke() {
     store.listen(Arc::clone(&bell), Arc::clone(&anew));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let rings = || {
-        let ring = tokio::time::timeout(Duration::from_secs(120), bell.notified());
-        runtime.block_on(async { ring.await.expect("the bell") });
+        let ring = async { tokio::time::timeout(Duration::from_secs(120), bell.notified()).await };
+        runtime.block_on(ring).expect("the bell");
     };
     rings();
     now(store.tell("something")).unwrap();
