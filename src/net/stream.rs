@@ -7,18 +7,18 @@ use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
-use tokio_rustls::{client, server};
+use tokio_rustls::client;
 
-use super::pooled::Pooled;
 use super::secure::SecureStream;
+use super::tls_stream::TlsStream;
 
 /// A viewer's connection.
 #[derive(Debug)]
 pub enum ViewerStream {
     /// Plain TCP.
     Tcp(TcpStream),
-    /// TLS over TCP; boxed, its state is over a kilobyte and most of it is cold.
-    Tls(Box<server::TlsStream<Pooled<TcpStream>>>),
+    /// TLS over TCP; boxed, its state is larger than a socket's.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// A target's connection.
