@@ -10,9 +10,7 @@ use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
-use rustls::{
-    ClientConfig, ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion, ServerConfig,
-};
+use rustls::{ClientConfig, ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -43,7 +41,11 @@ where
 ///
 /// # Errors
 /// If the server is not the one that `config` and `name` ask for, hangs up or does not speak TLS as `config` has it.
-pub async fn connect<S>(config: Arc<ClientConfig>, name: ServerName<'static>, io: S) -> io::Result<TlsStream<S>>
+pub async fn connect<S>(
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    io: S,
+) -> io::Result<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -74,6 +74,18 @@ impl Inbound {
         }
     }
 
+    /// Whether it holds nothing.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.held() == (0, 0) && self.bulk.is_none()
+    }
+
+    /// Of the record that is waited for: bytes there, and the memory for them.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        self.parked.as_ref().map_or((0, 0), |parked| (parked.have, parked.bytes.len()))
+    }
+
     /// Gives back a buffer in which nothing waits.
     pub(super) fn release(&mut self) {
         if self.bulk.as_ref().is_some_and(Pooled::is_empty) {

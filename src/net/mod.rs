@@ -3,6 +3,7 @@
 pub mod handshake;
 mod inbound;
 pub mod listen;
+mod pinned;
 mod pooled;
 pub mod record;
 pub mod secure;

@@ -41,9 +41,10 @@ impl Ended {
     fn result(self) -> io::Result<()> {
         match self {
             Self::Closed => Ok(()),
-            Self::Cut => {
-                Err(io::Error::new(io::ErrorKind::UnexpectedEof, "TLS: the peer hung up without close_notify"))
-            }
+            Self::Cut => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "TLS: the peer hung up without close_notify",
+            )),
             Self::Broken(fault) => Err(io::Error::new(io::ErrorKind::InvalidData, fault)),
             Self::Io(kind) => Err(kind.into()),
         }
@@ -213,3 +214,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

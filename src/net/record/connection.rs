@@ -69,7 +69,10 @@ pub struct Records {
 
 impl fmt::Debug for Records {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Records").field("version", &self.version).field("role", &self.role).finish_non_exhaustive()
+        f.debug_struct("Records")
+            .field("version", &self.version)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
     }
 }
 
@@ -194,6 +197,17 @@ impl Records {
         self.tx = Cipher::new(self.version, 0, &secrets).map_err(|_| SendError::Failed)?;
         self.owes_update = false;
         Ok(length)
+    }
+
+    /// Whether nothing was received with the peer's newest key yet.
+    pub(super) fn rekeyed(&self) -> bool {
+        self.rx.is_new()
+    }
+
+    /// As if the key might seal only so many more records.
+    #[cfg(test)]
+    pub(crate) fn tire(&mut self, records: u64) {
+        self.tx.tire(records);
     }
 
     /// Says that nothing comes any more, with `close_notify` or with what was wrong. Returns the record's length:

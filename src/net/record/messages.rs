@@ -64,7 +64,11 @@ impl Messages {
                 1 => true,
                 _ => return Err(Alert::IllegalParameter),
             };
-            return if rest.is_empty() { Ok(Some(KeyUpdate { asks })) } else { Err(Alert::UnexpectedMessage) };
+            return if rest.is_empty() {
+                Ok(Some(KeyUpdate { asks }))
+            } else {
+                Err(Alert::UnexpectedMessage)
+            };
         }
         Ok(None)
     }
