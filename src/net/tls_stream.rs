@@ -165,7 +165,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
                 }
             }
             // After a record that was waited for, more is likely there.
-            if !empty && !(resumed && buf.remaining() > MAX_PLAIN) {
+            let more = resumed && buf.remaining() > MAX_PLAIN;
+            if !(empty || more) {
                 this.inbound.release();
                 return Poll::Ready(Ok(()));
             }

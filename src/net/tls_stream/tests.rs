@@ -236,7 +236,7 @@ fn configs(suite: SupportedCipherSuite) -> (Arc<ServerConfig>, Arc<ClientConfig>
 }
 
 fn bytes(count: usize) -> Vec<u8> {
-    (0..count).map(|n| (n % 251) as u8).collect()
+    (0..=250).cycle().take(count).collect()
 }
 
 fn tls13() -> SupportedCipherSuite {
