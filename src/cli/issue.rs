@@ -100,10 +100,13 @@ pub(super) fn trusting(file: &std::path::Path) -> anyhow::Result<rustls::ClientC
         roots.add(certificate.with_context(|| format!("{}: not a certificate", file.display()))?)?;
     }
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    Ok(rustls::ClientConfig::builder_with_provider(provider.into())
+    let mut config = rustls::ClientConfig::builder_with_provider(provider.into())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
-        .with_no_client_auth())
+        .with_no_client_auth();
+    // `load` takes the records into its own hands, as the proxy does: it must not be what is slow.
+    config.enable_secret_extraction = true;
+    Ok(config)
 }
 
 /// An issuer and our credential there.

@@ -45,6 +45,7 @@ mod spice;
 mod support;
 mod tempest;
 mod tls;
+mod tls_openssl;
 mod tokens_once;
 mod vnc_hostile;
 mod vnc_password;

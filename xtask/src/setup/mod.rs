@@ -54,6 +54,7 @@ pub(crate) fn for_tests() -> Result<Parts> {
         ("xsetroot", "x11-xserver-utils"),
         ("redis-server", "redis-server"),
         ("socat", "socat"),
+        ("openssl", "openssl"),
         ("ser2net", "ser2net"),
         ("ipmi_sim", "openipmi"),
         ("ipmitool", "ipmitool"),
