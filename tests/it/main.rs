@@ -10,6 +10,7 @@
 
 mod admin;
 mod audit;
+mod connect;
 mod console;
 mod dialects;
 mod drain;
@@ -42,6 +43,7 @@ mod support;
 mod tempest;
 mod tls;
 mod tokens_once;
+mod tunnel;
 mod vnc_hostile;
 mod vnc_password;
 mod vnc_security;
