@@ -9,7 +9,7 @@ use rustix::termios::{LocalModes, tcgetattr};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
 
-use super::within;
+use super::{PATIENCE, within};
 
 /// A terminal; its program is killed when it is dropped.
 pub(crate) struct Terminal {
@@ -40,7 +40,7 @@ impl Terminal {
                 self.seen += at + text.len();
                 return self.shown[from..self.seen].to_owned();
             }
-            let more = tokio::time::timeout(std::time::Duration::from_secs(20), self.read()).await;
+            let more = tokio::time::timeout(PATIENCE, self.read()).await;
             assert_eq!(more, Ok(true), "{text:?} is not shown: {:?}", self.shown);
         }
     }
