@@ -49,17 +49,19 @@ async fn a_guests_line_in_a_terminal() {
     terminal.types("echo $((6*7)); tty\r").await;
     terminal.shows("\n42\r\n/dev/ttyS0\r\n").await;
     // Ctrl-C is the guest's, and so is the escape key typed twice.
-    terminal.types("echo g''o; sleep 1000\r").await;
+    terminal.types("echo g''o; read word\r").await;
     terminal.shows("\ngo\r\n").await;
     terminal.types("\x1d\x1d").await;
     terminal.shows("^]").await;
     terminal.types("\x03").await;
     terminal.shows("^C").await;
+    terminal.types("\r").await;
+    terminal.shows("guest# ").await;
 
     // A proxy that takes no sizes is sent none: nothing but our own text arrives on the line.
     terminal.resize(50, 132);
     terminal.types("echo whole\r").await;
-    terminal.shows("guest# echo whole\r\nwhole\r\n").await;
+    terminal.shows("echo whole\r\nwhole\r\n").await;
 
     // Our own keys.
     terminal.types("\x1d?").await;

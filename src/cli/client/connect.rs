@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use secrecy::SecretString;
+use tokio::time::sleep;
 
 use crate::cli::print;
 use crate::ids::Protocol;
@@ -14,7 +15,7 @@ use super::backoff::Backoff;
 use super::escape::{Escape, EscapeKey};
 use super::exit;
 use super::session::{End, Session};
-use super::socket::Opener;
+use super::socket::{Opened, Opener};
 use super::streams::{Input, Output};
 use super::terminal::Raw;
 use super::{Source, Where};
@@ -53,12 +54,17 @@ pub(in crate::cli) struct Connect {
 
 /// What a row of sessions has in common.
 struct Connection {
+    door: Door,
+    session: Session,
+    reconnect: Duration,
+}
+
+/// What opens sessions.
+struct Door {
     source: Source,
     opener: Opener,
-    session: Session,
     /// What lets the same link open the session again.
     resume: Option<SecretString>,
-    reconnect: Duration,
 }
 
 pub(in crate::cli) async fn run(arguments: Connect) -> anyhow::Result<ExitCode> {
@@ -86,42 +92,50 @@ async fn connect(arguments: Connect) -> anyhow::Result<ExitCode> {
         arguments.escape.unwrap_or(if interactive { EscapeKey::Control(0x1d) } else { EscapeKey::None });
     let tty = input.tty.take();
     let session = Session::new(input, output, Escape::new(key), arguments.until, arguments.linger)?;
-    let mut connection = Connection { source, opener, session, resume: None, reconnect: arguments.reconnect };
+    let door = Door { source, opener, resume: None };
+    let mut connection = Connection { door, session, reconnect: arguments.reconnect };
     // The first connection is made before the terminal is touched: what goes wrong is said as usual.
-    let first = connection.open(None).await?;
+    let first = match connection.session.during(connection.door.open(None)).await? {
+        Ok(opened) => opened?,
+        Err(end) => return connection.finish(Ok(end)).await,
+    };
     if let Some(tty) = tty {
         connection.session.terminal = Some(Raw::enter(tty).context("the terminal")?);
-        print::note(format_args!(
-            "Connected to {}. {} . leaves, {} ? helps.",
-            first.1,
-            key.name(),
-            key.name()
-        ));
+        // The terminal is raw: a line does not begin at its beginning by itself.
+        let (at, key) = (first.1, key.name());
+        print::note(format_args!("Connected to {at}. {key} . leaves, {key} ? helps.\r"));
     }
     let end = connection.keep(first.0).await;
     connection.finish(end).await
 }
 
-impl Connection {
+impl Door {
     /// Opens the next session; with its place, for people.
-    async fn open(&mut self, offset: Option<u64>) -> anyhow::Result<(super::socket::Opened, String)> {
+    async fn open(&mut self, offset: Option<u64>) -> anyhow::Result<(Opened, String)> {
         let link = self.source.next().await?;
         let url = match offset {
             Some(offset) => link.reveal_with("offset", &offset.to_string()),
             None => link.reveal().to_owned().into(),
         };
         let opened = self.opener.open(&link, &url, true, self.resume.as_ref()).await?;
-        if opened.resume.is_some() {
+        if opened.resume.is_some() && !self.source.gives_new_ones() {
             self.resume = opened.resume.clone();
         }
         Ok((opened, link.to_string()))
     }
 
+    /// Whether there may be another session after this one.
+    fn reopens(&self) -> bool {
+        self.source.gives_new_ones() || self.resume.is_some()
+    }
+}
+
+impl Connection {
     /// Runs sessions until one is the last.
-    async fn keep(&mut self, first: super::socket::Opened) -> anyhow::Result<End> {
+    async fn keep(&mut self, first: Opened) -> anyhow::Result<End> {
         let mut next = first;
         loop {
-            self.session.may_reconnect = self.source.gives_new_ones() || self.resume.is_some();
+            self.session.may_reconnect = self.door.reopens();
             let end = self.session.run(next).await?;
             let wanted = match &end {
                 End::Again => true,
@@ -142,14 +156,20 @@ impl Connection {
     }
 
     /// Tries until there is a session again, the user leaves, or the time is up.
-    async fn again(&mut self, lost: End) -> anyhow::Result<Result<super::socket::Opened, End>> {
+    async fn again(&mut self, lost: End) -> anyhow::Result<Result<Opened, End>> {
         let mut backoff = Backoff::new(self.reconnect);
         loop {
             let Some(wait) = backoff.wait() else { return Ok(Err(lost)) };
-            if let Some(end) = self.session.wait(wait).await? {
-                return Ok(Err(end));
-            }
-            match self.open(self.session.offset()).await {
+            let offset = self.session.offset();
+            let attempt = async {
+                sleep(wait).await;
+                self.door.open(offset).await
+            };
+            let opened = match self.session.during(attempt).await? {
+                Ok(opened) => opened,
+                Err(end) => return Ok(Err(end)),
+            };
+            match opened {
                 Ok((opened, at)) => {
                     self.session.note(&format!("connected to {at} again"));
                     return Ok(Ok(opened));

@@ -197,7 +197,7 @@ mod tests {
             assert_eq!(key.name(), name);
             assert!(key.help().contains("break"));
         }
-        for wrong in ["", "^", "ab", "^\u{e9}", " "] {
+        for wrong in ["", "ab", "^^^", "^\u{e9}", " "] {
             assert!(wrong.parse::<EscapeKey>().is_err(), "{wrong:?}");
         }
     }

@@ -167,7 +167,7 @@ impl Session {
             // Each branch may be dropped half-way: nothing is taken that is not acted on.
             let end = tokio::select! {
                 biased;
-                number = self.signals.recv() => self.on_signal(number, control, &mut up)?,
+                number = self.signals.recv() => self.on_signal(number, &mut up)?,
                 sent = up.send(), if up.dirty => sent.err().map(|error| End::Closed(lost(&error))),
                 permit = self.output.room(), if down.is_some() => match (permit, down.take()) {
                     (Some(permit), Some(bytes)) => {
@@ -178,7 +178,7 @@ impl Session {
                 },
                 message = stream.next(), if down.is_none() => {
                     heard = Instant::now();
-                    self.on_message(message, control, &mut down)?
+                    self.on_message(message, control, (&mut up, &mut down))?
                 },
                 typed = self.input.next(), if may_type => {
                     heard = Instant::now();
@@ -213,7 +213,7 @@ impl Session {
         &mut self,
         message: Option<Result<Message, WsError>>,
         control: bool,
-        down: &mut Option<Vec<u8>>,
+        (up, down): (&mut Outgoing, &mut Option<Vec<u8>>),
     ) -> anyhow::Result<Option<End>> {
         match message {
             None => return Ok(Some(End::Closed(Closed::lost("")))),
@@ -224,7 +224,7 @@ impl Session {
                 });
                 return Ok(Some(End::Closed(Closed { code: Some(code), reason })));
             }
-            Some(Ok(Message::Text(text))) if control => self.on_told(&text),
+            Some(Ok(Message::Text(text))) if control => self.on_told(&text, up),
             Some(Ok(Message::Text(text))) => self.on_bytes(text.as_bytes().to_vec(), down)?,
             Some(Ok(Message::Binary(bytes))) => self.on_bytes(bytes.to_vec(), down)?,
             // Pongs are the library's; it answers by itself.
@@ -252,7 +252,7 @@ impl Session {
         Ok(())
     }
 
-    fn on_told(&mut self, text: &str) {
+    fn on_told(&mut self, text: &str, up: &mut Outgoing) {
         let Some(told) = Told::parse(text) else { return };
         if let Some(prose) = told.prose() {
             self.note(&prose);
@@ -261,6 +261,7 @@ impl Session {
             Told::Hello(hello) => {
                 (self.role, self.offset) = (hello.role, hello.offset);
                 self.hello = Some(hello);
+                self.send_size(up);
             }
             Told::Role { role, .. } => (self.role, self.warned) = (role, false),
             Told::Gap { bytes } => {
@@ -354,19 +355,18 @@ impl Session {
         }
     }
 
-    fn on_signal(
-        &mut self,
-        signal: Option<SignalKind>,
-        control: bool,
-        up: &mut Outgoing,
-    ) -> anyhow::Result<Option<End>> {
-        let wants_size = control && self.hello.as_ref().is_some_and(|hello| hello.resize);
+    /// Tells the terminal's size, where the console's end is a terminal, too.
+    fn send_size(&self, up: &mut Outgoing) {
+        let wanted = self.hello.as_ref().is_some_and(|hello| hello.resize);
+        if let Some(size) = self.terminal.as_ref().and_then(Raw::size).filter(|_| wanted) {
+            up.push(Message::text(control::resize(size).to_string()));
+        }
+    }
+
+    fn on_signal(&mut self, signal: Option<SignalKind>, up: &mut Outgoing) -> anyhow::Result<Option<End>> {
         match signal {
             Some(kind) if kind == SignalKind::window_change() => {
-                let size = self.terminal.as_ref().and_then(Raw::size).filter(|_| wants_size);
-                if let Some(size) = size {
-                    up.push(Message::text(control::resize(size).to_string()));
-                }
+                self.send_size(up);
                 Ok(None)
             }
             other => self.steered(other),
@@ -389,25 +389,28 @@ impl Session {
         Ok(None)
     }
 
-    /// Waits before a new attempt; what is typed is lost, but for the way out.
+    /// Does something beside the session, such as opening one; what is typed meanwhile is lost, but for the way out.
     ///
     /// # Errors
     /// If the terminal is gone.
-    pub(super) async fn wait(&mut self, time: Duration) -> anyhow::Result<Option<End>> {
-        let until = Instant::now() + time;
+    pub(super) async fn during<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> anyhow::Result<Result<T, End>> {
+        let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
-                () = sleep_until(until) => return Ok(None),
+                done = &mut work => return Ok(Ok(done)),
                 signal = self.signals.recv() => {
                     if let Some(end) = self.steered(signal)? {
-                        return Ok(Some(end));
+                        return Ok(Err(end));
                     }
                 }
                 typed = self.input.next(), if self.typing && self.terminal.is_some() => {
-                    let Some(typed) = typed.transpose()? else { return Ok(Some(End::Left)) };
+                    let Some(typed) = typed.transpose()? else { return Ok(Err(End::Left)) };
                     let pieces = self.escape.feed(&typed);
                     if pieces.contains(&Typed::Command(Command::Quit)) {
-                        return Ok(Some(End::Left));
+                        return Ok(Err(End::Left));
                     }
                 }
             }
