@@ -1,6 +1,6 @@
 //! The admin listener: whether the process lives, its sessions, and the targets a control plane registers.
 //!
-//! Health and metrics need no credential; everything else the bearer token of `[admin]`.
+//! Health, metrics and the bare page need no credential; everything else the bearer token of `[admin]`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::targets::Registry;
 use crate::tokens::Revoker;
+use crate::web::Web;
 
 mod metrics;
 mod refusal;
@@ -49,6 +50,7 @@ pub struct Admin {
     revoker: Revoker,
     audit: Audit,
     metrics: Metrics,
+    pages: Option<Web>,
 }
 
 /// One request, as the lines about it name it.
@@ -76,7 +78,14 @@ impl Admin {
     ) -> Self {
         let token = credential.token.as_ref();
         let token = token.map(|token| Sha256::digest(token.expose_secret().as_bytes()).into());
-        Self { token, proxy, registry, revoker, audit: Audit::default(), metrics: Metrics::default() }
+        let (audit, metrics) = (Audit::default(), Metrics::default());
+        Self { token, proxy, registry, revoker, audit, metrics, pages: None }
+    }
+
+    /// The same with the operator's page.
+    #[must_use]
+    pub fn with_pages(self, pages: Web) -> Self {
+        Self { pages: Some(pages), ..self }
     }
 
     /// The same with what operators do written down, and with these metrics to show.
@@ -133,6 +142,10 @@ impl Admin {
                 Method::GET | Method::HEAD => Ok(metrics::respond(self, draining)),
                 _ => Err(Refusal::method("GET, HEAD")),
             };
+        }
+        // The page itself tells nothing; what it shows it asks for with the operator's token.
+        if let Some(page) = self.pages.as_ref().and_then(|pages| pages.operator(&request)) {
+            return Ok(page);
         }
         if !self.is_admin(request.headers()) {
             return Err(Refusal::unauthorized());

@@ -33,6 +33,7 @@ mod metrics;
 mod native;
 mod openapi;
 mod openstack;
+mod operator;
 mod redis;
 mod refusals;
 mod serial_command;
