@@ -71,7 +71,11 @@ fn server_name(host: &Host) -> Result<ServerName<'static>, SecureError> {
     }
 }
 
-fn client_config(check: &ServerCheck) -> Result<ClientConfig, SecureError> {
+/// The client's side of handshakes with a server that is to be checked so. Reads files.
+///
+/// # Errors
+/// If the authorities cannot be read, or hold none.
+pub fn client_config(check: &ServerCheck) -> Result<ClientConfig, SecureError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;

@@ -10,6 +10,7 @@
 
 mod admin;
 mod audit;
+mod connect;
 mod console;
 mod dialects;
 mod drain;
@@ -34,6 +35,7 @@ mod metrics;
 mod native;
 mod openapi;
 mod openstack;
+mod operator;
 mod redis;
 mod refusals;
 mod resume;
@@ -47,6 +49,7 @@ mod tempest;
 mod tls;
 mod tls_openssl;
 mod tokens_once;
+mod tunnel;
 mod vnc_hostile;
 mod vnc_password;
 mod vnc_security;

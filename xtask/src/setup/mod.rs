@@ -51,6 +51,7 @@ pub(crate) fn for_tests() -> Result<Parts> {
         ("qemu-system-x86_64", "qemu-system-x86"),
         ("Xvnc", "tigervnc-standalone-server"),
         ("tigervncpasswd", "tigervnc-tools"),
+        ("xtigervncviewer", "tigervnc-viewer"),
         ("xsetroot", "x11-xserver-utils"),
         ("redis-server", "redis-server"),
         ("socat", "socat"),
