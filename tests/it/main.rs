@@ -11,6 +11,7 @@
 mod admin;
 mod audit;
 mod console;
+mod control;
 mod dialects;
 mod drain;
 mod endings;
