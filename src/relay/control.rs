@@ -177,7 +177,7 @@ impl Mailbox {
 }
 
 /// A notice as it is sent.
-pub fn to_json(notice: &Notice) -> String {
+pub(super) fn to_json(notice: &Notice) -> String {
     // Strings, numbers and truth values under fixed names: there is nothing in it that JSON cannot say.
     serde_json::to_string(notice).unwrap_or_default()
 }
