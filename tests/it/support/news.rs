@@ -62,11 +62,6 @@ impl Viewer {
         }
     }
 
-    /// What the console said meanwhile, without waiting for more.
-    pub(crate) fn rest(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.said)
-    }
-
     /// Types on the console.
     pub(crate) async fn types(&mut self, bytes: &[u8]) {
         self.send(Message::binary(bytes.to_vec())).await;
