@@ -3,6 +3,7 @@
 //! A page load, a HEAD, a foreign Origin or a console that is down never spends a token.
 
 mod channels;
+mod control;
 mod fleet;
 mod gate;
 mod greet;
@@ -286,7 +287,11 @@ impl Proxy {
         if answer.send(upgrade::switching(&attempt.offer, None)).is_ok()
             && let Some((stream, early)) = take_stream(attempt.on_upgrade).await
         {
-            refusal.show(Channel::new(stream, early, true), attempt.serial_page).await;
+            let mut viewer = Channel::new(stream, early, true);
+            if attempt.offer.control {
+                viewer = viewer.controlled();
+            }
+            refusal.show(viewer, attempt.serial_page).await;
         }
     }
 
@@ -303,6 +308,17 @@ impl Proxy {
             return None;
         };
         let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
+        let mut control = None;
+        if attempt.offer.control {
+            let (channel, hello) = control::open(&entered.seat, &entered.plan);
+            control = Some(channel);
+            viewer = viewer.controlled();
+            if let Err(end) = viewer.tell(&hello).await {
+                self.account(&attempt.trail, &entered.seat.session, begun, &end).await;
+                return None;
+            }
+        }
+        entered.seat.announce();
         let mut filter = None;
         if let Some(outcome) = entered.outcome.take() {
             let early = std::mem::take(&mut entered.early);
@@ -334,6 +350,9 @@ impl Proxy {
         let mut pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
         if let Some(filter) = filter {
             pump = pump.watching(filter);
+        }
+        if let Some(control) = control {
+            pump = pump.controlled(control);
         }
         Some(Live { proxy: self, seat, begun, pump, stop, trail: attempt.trail, _load: attempt.load })
     }

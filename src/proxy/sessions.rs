@@ -15,8 +15,8 @@ use crate::config::{Limits, Viewers};
 use crate::fleet::{Moved, Pass};
 use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
-use crate::net::stream::Breaker;
-use crate::relay::{Counters, End, Stop, StopHandle, stop_pair};
+use crate::net::stream::{Breaker, Resizer};
+use crate::relay::{Counters, End, Mailbox, Notice, Stop, StopHandle, stop_pair};
 use crate::tokens::{Grant, Nonce, TokenKey};
 
 use super::channels::{Channels, NoChannel, Viewer};
@@ -49,6 +49,10 @@ pub struct Session {
     pub(super) breaker: OnceLock<Breaker>,
     /// Set with the 101, if its viewer may come back: what it holds the store's record with.
     pub(super) comeback: OnceLock<Nonce>,
+    /// Set with it, if the line has a terminal whose size can be set.
+    pub(super) resizer: OnceLock<Resizer>,
+    /// Where notices for the viewer go, if it has a control channel.
+    pub(super) mailbox: OnceLock<Arc<Mailbox>>,
 }
 
 impl Session {
@@ -167,6 +171,8 @@ impl Drop for Admission {
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) session: Arc<Session>,
+    /// Whether the others on the console know of it.
+    announced: bool,
     admission: Admission,
     _project: KeyedPermit<ProjectId>,
     /// Its place among those of all proxies; the last to be given back.
@@ -225,7 +231,7 @@ impl Sessions {
         }
         present.push(Arc::clone(&session));
         drop(present);
-        Ok((Seat { session, admission, _project: project, pass: None }, stop))
+        Ok((Seat { session, announced: false, admission, _project: project, pass: None }, stop))
     }
 
     /// A place for a further channel of the SPICE viewer who has spent the token, within all limits but the
@@ -252,7 +258,7 @@ impl Sessions {
             return Err(Full::Project);
         };
         self.consoles.entry(console(&session.grant)).or_default().push(Arc::clone(&session));
-        Ok(Some((Seat { session, admission, _project: project, pass: None }, stop)))
+        Ok(Some((Seat { session, announced: false, admission, _project: project, pass: None }, stop)))
     }
 
     /// All of them, in no order; some may still be on their way to their 101.
@@ -327,6 +333,8 @@ impl Session {
             seen: Default::default(),
             breaker: OnceLock::new(),
             comeback: OnceLock::new(),
+            resizer: OnceLock::new(),
+            mailbox: OnceLock::new(),
             grant,
         };
         (Arc::new(session), stop)
@@ -337,6 +345,33 @@ impl Seat {
     /// The token is spent, and its SPICE viewer may open further channels until this session ends.
     pub(super) fn lead(&self, viewer: Viewer) {
         self.admission.sessions.channels.lead(self.session.key, viewer, Arc::clone(&self.session));
+    }
+
+    /// Viewers on this console, this one among them.
+    pub(super) fn viewers(&self) -> usize {
+        let present = self.admission.sessions.consoles.get(&console(&self.session.grant));
+        present.map_or(0, |present| viewers(&present))
+    }
+
+    /// Tells the others on the console that this viewer has come, and, when the seat is left, that it is gone.
+    pub(super) fn announce(&mut self) {
+        let grant = &self.session.grant;
+        if self.session.further {
+            return;
+        }
+        self.announced = true;
+        if let Some(present) = self.admission.sessions.consoles.get(&console(grant)) {
+            let joined = Notice::Joined { user: grant.user.clone(), viewers: viewers(&present) };
+            self.tell(&present, &joined);
+        }
+    }
+
+    fn tell(&self, present: &[Arc<Session>], notice: &Notice) {
+        for other in present.iter().filter(|other| other.id != self.session.id) {
+            if let Some(mailbox) = other.mailbox.get() {
+                mailbox.post(notice);
+            }
+        }
     }
 
     /// Ends the other sessions on this console, unless one of them was quicker to end this one.
@@ -362,10 +397,19 @@ impl Drop for Seat {
         ended.add(&self.session.counters);
         if let Some(mut present) = self.admission.sessions.consoles.get_mut(&key) {
             present.retain(|other| other.id != self.session.id);
+            if self.announced {
+                let user = self.session.grant.user.clone();
+                self.tell(&present, &Notice::Left { user, viewers: viewers(&present) });
+            }
         }
         self.admission.sessions.consoles.remove_if(&key, |_, present| present.is_empty());
         self.admission.sessions.left.notify_waiters();
     }
+}
+
+/// Viewers among a console's sessions: a SPICE viewer has several.
+fn viewers(present: &[Arc<Session>]) -> usize {
+    present.iter().filter(|session| !session.further).count()
 }
 
 fn console(grant: &Grant) -> Console {

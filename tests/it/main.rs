@@ -12,6 +12,7 @@ mod admin;
 mod audit;
 mod connect;
 mod console;
+mod control;
 mod dialects;
 mod drain;
 mod endings;

@@ -15,6 +15,7 @@ pub(crate) mod hypervisor;
 mod keys;
 pub(crate) mod keystone;
 pub(crate) mod line;
+pub(crate) mod news;
 pub(crate) mod picture;
 pub(crate) mod pki;
 pub(crate) mod process;
