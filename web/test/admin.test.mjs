@@ -27,6 +27,7 @@ test('a rate is what moved between two looks, smoothed', () => {
   assert.equal(look('a', 10, 6000).up, 0);
   assert.ok(look('a', 10, 8000).down >= 0, 'a counter that went back is no negative rate');
   look('b', 0, 9000);
+  assert.equal(rates.take([{ id: 'b', bytes_to_viewer: 0, rate_to_viewer: 77 }], 9500)[0].down, 77, 'a proxy knows better');
   assert.equal(rates.known.size, 1, 'what is gone is forgotten');
 });
 

@@ -171,7 +171,8 @@ class Page {
     const all = this[view];
     const rows = arrange(all, { text: this.text[view], fields: FIELDS[view], ...this.order[view] });
     this.tables[view].update(rows);
-    this.tables.sessions.show('proxy', this.sessions.some((session) => session.proxy));
+    // One process is not worth a column.
+    this.tables.sessions.show('proxy', new Set(this.sessions.map((session) => session.proxy)).size > 1);
     const one = view === 'sessions' ? 'sum.session' : 'sum.target';
     const whole = all.length === 1 ? w(one) : w(`sum.${view}`, { count: number(all.length) });
     this.count.textContent = rows.length === all.length ? whole : w('sum.shown', { shown: number(rows.length), count: whole });

@@ -1,4 +1,4 @@
-// From two looks at a session's counters to what it moves a second.
+// What a session moves a second: as its proxy says, else from two looks at its counters.
 
 /** How much of the last reading a new one replaces: two looks smooth a burst, three forget it. */
 const WEIGHT = 0.6;
@@ -28,8 +28,9 @@ export class Rates {
       const down = before ? reading(toViewer, before.toViewer, before.down) : null;
       const up = before ? reading(toTarget, before.toTarget, before.up) : null;
       next.set(session.id, { at: seconds > 0 || !before ? now : before.at, toViewer, toTarget, down, up });
-      session.down = down ?? 0;
-      session.up = up ?? 0;
+      // Another proxy's counters come in steps; what it says of their rate does not.
+      session.down = session.rate_to_viewer ?? down ?? 0;
+      session.up = session.rate_to_target ?? up ?? 0;
       session.total = toViewer + toTarget;
     }
     this.known = next;
