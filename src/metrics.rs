@@ -63,7 +63,14 @@ pub enum StoreCall {
     Revoke,
     /// What one would open.
     Peek,
+    /// To let a viewer back in.
+    Resume,
+    /// Until when a viewer may come back.
+    Keep,
 }
+
+/// How many there are, by the last one.
+const STORE_CALLS: usize = StoreCall::Keep as usize + 1;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Issue {
@@ -147,7 +154,7 @@ struct Inner {
     setup: Histograms<PhaseLabel>,
     store: Histograms<StoreLabel>,
     /// Those of `store`: by call, and whether it was answered.
-    store_known: [[OnceLock<Histogram>; 2]; 6],
+    store_known: [[OnceLock<Histogram>; 2]; STORE_CALLS],
     live: Family<Console, Gauge>,
     relayed: Family<Direction, Counter>,
     unauthenticated: Gauge,
@@ -175,7 +182,7 @@ impl Default for Metrics {
         let mut add = Add(&mut registry);
         Self(Arc::new(Inner {
             issued_known: [const { OnceLock::new() }; 32],
-            store_known: [const { [const { OnceLock::new() }; 2] }; 6],
+            store_known: [const { [const { OnceLock::new() }; 2] }; STORE_CALLS],
             issued: add.metric("urls_issued", "Console URLs given out", Family::default()),
             refused: add.metric("refusals", "Requests and viewers turned away", Family::default()),
             opened: add.metric("sessions_opened", "Consoles opened", Family::default()),
@@ -314,6 +321,8 @@ impl Metrics {
             StoreCall::Release => "release",
             StoreCall::Revoke => "revoke",
             StoreCall::Peek => "peek",
+            StoreCall::Resume => "resume",
+            StoreCall::Keep => "keep",
         };
         let label = StoreLabel { call: name, answer: if ok { "ok" } else { "error" } };
         let known = &self.0.store_known[call as usize][usize::from(ok)];

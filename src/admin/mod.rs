@@ -1,6 +1,6 @@
 //! The admin listener: whether the process lives, its sessions, and the targets a control plane registers.
 //!
-//! Health and metrics need no credential; everything else the bearer token of `[admin]`.
+//! Health, metrics and the bare page need no credential; everything else the bearer token of `[admin]`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,11 +19,13 @@ use subtle::ConstantTimeEq as _;
 use crate::api::Source;
 use crate::audit::{Audit, Event, Kind};
 use crate::config;
+use crate::fleet::Roster;
 use crate::ids::RequestId;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::targets::Registry;
 use crate::tokens::Revoker;
+use crate::web::Web;
 
 mod metrics;
 mod refusal;
@@ -45,10 +47,12 @@ pub struct Admin {
     /// SHA-256 of the bearer token; absent: nothing but health and metrics is answered.
     token: Option<[u8; 32]>,
     proxy: Arc<Proxy>,
+    roster: Roster,
     registry: Arc<Registry>,
     revoker: Revoker,
     audit: Audit,
     metrics: Metrics,
+    pages: Option<Web>,
 }
 
 /// One request, as the lines about it name it.
@@ -71,12 +75,20 @@ impl Admin {
     pub fn new(
         credential: &config::Admin,
         proxy: Arc<Proxy>,
+        roster: Roster,
         registry: Arc<Registry>,
         revoker: Revoker,
     ) -> Self {
         let token = credential.token.as_ref();
         let token = token.map(|token| Sha256::digest(token.expose_secret().as_bytes()).into());
-        Self { token, proxy, registry, revoker, audit: Audit::default(), metrics: Metrics::default() }
+        let (audit, metrics) = (Audit::default(), Metrics::default());
+        Self { token, proxy, roster, registry, revoker, audit, metrics, pages: None }
+    }
+
+    /// The same with the operator's page.
+    #[must_use]
+    pub fn with_pages(self, pages: Web) -> Self {
+        Self { pages: Some(pages), ..self }
     }
 
     /// The same with what operators do written down, and with these metrics to show.
@@ -134,6 +146,10 @@ impl Admin {
                 _ => Err(Refusal::method("GET, HEAD")),
             };
         }
+        // The page itself tells nothing; what it shows it asks for with the operator's token.
+        if let Some(page) = self.pages.as_ref().and_then(|pages| pages.operator(&request)) {
+            return Ok(page);
+        }
         if !self.is_admin(request.headers()) {
             return Err(Refusal::unauthorized());
         }
@@ -159,14 +175,21 @@ impl Admin {
                 }
             }
             (None, "sessions") => match method {
-                Method::GET | Method::HEAD => Ok(sessions::list(self.proxy.sessions())),
+                Method::GET | Method::HEAD => Ok(sessions::list(&self.roster).await),
                 _ => Err(Refusal::method("GET, HEAD")),
             },
             (Some(("sessions", below)), _) => match (below.strip_suffix("/break"), method) {
                 (Some(session), Method::POST) => sessions::send_break(self, session, asked),
                 (Some(_), _) => Err(Refusal::method("POST")),
-                (None, Method::DELETE) => sessions::end(self, below, asked),
+                (None, Method::DELETE) => sessions::end(self, below, asked).await,
                 (None, _) => Err(Refusal::method("DELETE")),
+            },
+            (None, "revoke") => match method {
+                Method::POST => {
+                    let document = body(request.into_body()).await?;
+                    sessions::revoke(self, &document, asked).await
+                }
+                _ => Err(Refusal::method("POST")),
             },
             _ => Err(Refusal::no_route()),
         }

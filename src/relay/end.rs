@@ -3,7 +3,10 @@
 use std::fmt;
 
 use crate::rfb::{GreetError, ViewOnlyError};
+use crate::tokens::Why;
 use crate::ws::{CloseCode, FrameError};
+
+use super::control::ControlError;
 
 /// One of a session's two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +32,8 @@ pub enum End {
     Handshake(GreetError),
     /// The viewer broke RFC 6455.
     Protocol(FrameError),
+    /// The viewer misused the control channel.
+    Control(ControlError),
     /// A viewer who may only watch sent what cannot be filtered.
     ViewOnly(ViewOnlyError),
     /// The viewer answered no ping.
@@ -45,6 +50,16 @@ pub enum End {
     TakenOver,
     /// Ended by an operator or by revocation.
     Revoked,
+    /// The server was deleted.
+    ServerDeleted,
+    /// The server has moved, or is on its way.
+    ServerMoved,
+    /// The server is being rebuilt.
+    ServerRebuilt,
+    /// The virtual machine was stopped.
+    ServerStopped,
+    /// This process was cut off from the fleet for so long that it does not know what was revoked meanwhile.
+    CutOff,
     /// A further channel of a SPICE viewer whose main channel has ended.
     MainChannel,
 }
@@ -59,6 +74,7 @@ impl End {
             Self::TargetFailed(_) => "target_failed",
             Self::Handshake(_) => "handshake",
             Self::Protocol(_) => "protocol",
+            Self::Control(_) => "control",
             Self::ViewOnly(_) => "view_only",
             Self::Silent => "viewer_silent",
             Self::Stalled(Side::Viewer) => "viewer_stalled",
@@ -68,6 +84,11 @@ impl End {
             Self::Drain => "drain",
             Self::TakenOver => "taken_over",
             Self::Revoked => "revoked",
+            Self::ServerDeleted => "server_deleted",
+            Self::ServerMoved => "server_moved",
+            Self::ServerRebuilt => "server_rebuilt",
+            Self::ServerStopped => "server_stopped",
+            Self::CutOff => "cut_off",
             Self::MainChannel => "main_channel",
         }
     }
@@ -82,6 +103,10 @@ impl End {
             Self::Handshake(error) if error.by_viewer() => return (CloseCode::Protocol, error.to_string()),
             Self::Handshake(error) => return (CloseCode::Failed, error.to_string()),
             Self::Protocol(error) => return (error.close_code(), error.to_string()),
+            Self::Control(error @ ControlError::Malformed) => {
+                return (CloseCode::Protocol, error.to_string());
+            }
+            Self::Control(error @ ControlError::TooMany) => return (CloseCode::Policy, error.to_string()),
             Self::ViewOnly(error) => return (CloseCode::Policy, error.to_string()),
             Self::Silent => (CloseCode::Policy, "no answer to pings"),
             Self::Stalled(Side::Viewer) => (CloseCode::Policy, "the viewer stopped reading"),
@@ -91,9 +116,29 @@ impl End {
             Self::Drain => (CloseCode::GoingAway, "the proxy is restarting"),
             Self::TakenOver => (CloseCode::Policy, "taken over by another viewer"),
             Self::Revoked => (CloseCode::Policy, "ended by an operator"),
+            Self::ServerDeleted => (CloseCode::Policy, "the server was deleted"),
+            Self::ServerMoved => (CloseCode::Policy, "the server has moved; ask for a new link"),
+            Self::ServerRebuilt => {
+                (CloseCode::Policy, "the server is being rebuilt; ask for a new link later")
+            }
+            Self::ServerStopped => (CloseCode::Policy, "the server was stopped"),
+            Self::CutOff => (CloseCode::Policy, "the proxy does not know whether this link was revoked"),
             Self::MainChannel => (CloseCode::Normal, "the viewer's main channel has ended"),
         };
         (code, reason.to_owned())
+    }
+}
+
+impl From<Why> for End {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Revoked => Self::Revoked,
+            Why::TakenOver => Self::TakenOver,
+            Why::Deleted => Self::ServerDeleted,
+            Why::Moved => Self::ServerMoved,
+            Why::Rebuilt => Self::ServerRebuilt,
+            Why::Stopped => Self::ServerStopped,
+        }
     }
 }
 

@@ -23,12 +23,12 @@ use crate::api::{Api, Source};
 use crate::audit::Audit;
 use crate::limits::{Cap, CapPermit};
 use crate::metrics::Metrics;
-use crate::net::pooled::Pooled;
 use crate::net::stream::ViewerStream;
 use crate::net::tls::TlsAcceptor;
 use crate::net::workers::Accepted;
 use crate::proxy::{Connection, Proxy};
 use crate::targets::Registry;
+use crate::tokens::Store;
 use crate::web::Web;
 use crate::ws;
 
@@ -75,6 +75,7 @@ pub(super) struct Shared {
     /// Connections to the admin listener.
     pub(super) watchers: Cap,
     pub(super) registry: Arc<Registry>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) audit: Audit,
     pub(super) metrics: Metrics,
     pub(super) draining: AtomicBool,
@@ -139,7 +140,7 @@ async fn hang_up(on_upgrade: OnUpgrade, _permit: Arc<CapPermit>) {
 async fn establish(shared: &Shared, socket: TcpStream) -> Option<ViewerStream> {
     let socket = tokio::net::TcpStream::from_std(socket).ok()?;
     let Some(tls) = &shared.tls else { return Some(ViewerStream::Tcp(socket)) };
-    match timeout(TLS_HANDSHAKE, tls.accept(Pooled::new(socket))).await {
+    match timeout(TLS_HANDSHAKE, tls.accept(socket)).await {
         Ok(Ok(stream)) => Some(ViewerStream::Tls(Box::new(stream))),
         Ok(Err(error)) => {
             debug!(%error, "TLS handshake failed");

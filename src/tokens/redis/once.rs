@@ -65,7 +65,7 @@ mod tests {
         // The server's clock cannot be turned, but what it counts down can.
         let advance = Box::new(move |by: Duration| {
             for (key, left) in remembered(&server) {
-                let left = (left - by.as_millis() as i64).max(0).to_string();
+                let left = (left - i64::try_from(by.as_millis()).unwrap()).max(0).to_string();
                 let _: i64 = server.ask(&["PEXPIRE", &key, &left]);
             }
         });
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(now(one.first("AK", done, KEEP)), Ok(true));
         assert_eq!(now(other.first("AK", done, KEEP)), Ok(false));
         let left = remembered(&server);
-        let most = (KEEP + SLACK).as_millis() as i64;
+        let most = i64::try_from((KEEP + SLACK).as_millis()).unwrap();
         assert!(left.len() == 1 && (1..=most).contains(&left[0].1), "{left:?}");
     }
 

@@ -4,6 +4,7 @@
 //! missing fails its tests with the remedy: a skipped test proves nothing.
 
 pub(crate) mod binary;
+pub(crate) mod cable;
 pub(crate) mod chance;
 pub(crate) mod chromium;
 pub(crate) mod console;
@@ -14,6 +15,7 @@ pub(crate) mod hypervisor;
 mod keys;
 pub(crate) mod keystone;
 pub(crate) mod line;
+pub(crate) mod news;
 pub(crate) mod picture;
 pub(crate) mod pki;
 pub(crate) mod process;
@@ -28,6 +30,7 @@ pub(crate) mod rfb;
 pub(crate) mod server;
 pub(crate) mod signer;
 pub(crate) mod temp;
+pub(crate) mod terminal;
 pub(crate) mod viewer;
 pub(crate) mod wire;
 pub(crate) mod xvnc;
