@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::{Body, Bytes};
 use percent_encoding::percent_decode_str;
 use secrecy::ExposeSecret as _;
@@ -21,11 +21,14 @@ use crate::audit::{Audit, Event, Kind};
 use crate::config;
 use crate::ids::RequestId;
 use crate::metrics::Metrics;
+use crate::net::file_body::FileBody;
 use crate::proxy::Proxy;
+use crate::relay::record::LibraryError;
 use crate::targets::Registry;
 use crate::tokens::Revoker;
 
 mod metrics;
+mod recordings;
 mod refusal;
 mod sessions;
 mod targets;
@@ -38,7 +41,10 @@ const MAX_BODY: usize = 64 * 1024;
 /// How long a client may take to send its body.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
-type Reply = Response<Full<Bytes>>;
+/// An answer that is all there, or a file.
+pub type Content = Either<Full<Bytes>, FileBody>;
+
+type Reply = Response<Content>;
 
 /// What the admin listener works with.
 pub struct Admin {
@@ -158,6 +164,11 @@ impl Admin {
                     _ => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
                 }
             }
+            (None, "recordings") => match method {
+                Method::GET | Method::HEAD => recordings::list(self, &query).await,
+                _ => Err(Refusal::method("GET, HEAD")),
+            },
+            (Some(("recordings", below)), _) => self.recording(below, &method, asked).await,
             (None, "sessions") => match method {
                 Method::GET | Method::HEAD => Ok(sessions::list(self.proxy.sessions())),
                 _ => Err(Refusal::method("GET, HEAD")),
@@ -169,6 +180,22 @@ impl Admin {
                 (None, _) => Err(Refusal::method("DELETE")),
             },
             _ => Err(Refusal::no_route()),
+        }
+    }
+
+    /// Below `/v1/recordings/`.
+    async fn recording(&self, below: &str, method: &Method, asked: Asked) -> Result<Reply, Refusal> {
+        let (id, file) = below.split_once('/').map_or((below, None), |(id, file)| (id, Some(file)));
+        let id = id.parse().map_err(|_| Refusal::from(LibraryError::Unknown))?;
+        match (file, method) {
+            (None, &Method::GET | &Method::HEAD) => recordings::show(self, id).await,
+            (None, &Method::DELETE) => recordings::remove(self, id, asked).await,
+            (None, _) => Err(Refusal::method("GET, HEAD, DELETE")),
+            (Some("data" | "input" | "journal"), &Method::GET) => {
+                recordings::download(self, id, file.unwrap_or_default(), asked).await
+            }
+            (Some("data" | "input" | "journal"), _) => Err(Refusal::method("GET")),
+            (Some(_), _) => Err(Refusal::no_route()),
         }
     }
 
@@ -216,7 +243,7 @@ where
 }
 
 fn respond(status: StatusCode, body: &Value) -> Reply {
-    let mut response = Response::new(Full::from(format!("{body}\n")));
+    let mut response = Response::new(Either::Left(Full::from(format!("{body}\n"))));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -226,7 +253,7 @@ fn respond(status: StatusCode, body: &Value) -> Reply {
 
 /// 204: done, and nothing to say.
 fn done() -> Reply {
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(Either::Left(Full::default()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }

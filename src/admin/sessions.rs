@@ -32,6 +32,7 @@ fn view(session: &Arc<Session>) -> Value {
         "user": grant.user,
         "source": session.source,
         "view_only": grant.options.view_only,
+        "recording": session.recorded.load(Ordering::Relaxed),
         "since": humantime::format_rfc3339_seconds(session.since).to_string(),
         "bytes_to_viewer": session.counters.down.load(Ordering::Relaxed),
         "bytes_to_target": session.counters.up.load(Ordering::Relaxed),

@@ -44,6 +44,7 @@ pub(super) fn settings() -> Settings {
         dialects: Config::default_local().unwrap().dialects,
         lifetimes: BTreeMap::new(),
         outstanding: 0,
+        record: None,
         tokens: Tokens {
             store: TokenStore::Memory,
             ttl: Duration::from_secs(600),
@@ -88,6 +89,7 @@ pub(super) fn target(id: &str, project: &str) -> Target {
         serial_viewers: Viewers::Deny,
         serial_reconnect: None,
         vnc_view_only: false,
+        record: None,
         vnc_security: VncSecurity::default(),
     }
 }

@@ -1,4 +1,4 @@
-//! The commands: `serve`, `demo`, `issue`, `check`, `audit`, `certs`, `load`. What users type, and what they are told.
+//! The commands: `serve`, `demo`, `issue`, `check`, `audit`, `replay`, `certs`, `load`. What users type, and what they are told.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ pub mod demo;
 mod issue;
 mod load;
 mod print;
+mod replay;
 mod serve;
 
 /// Console token issuer and WebSocket proxy for VM and bare-metal clouds.
@@ -59,6 +60,11 @@ enum Command {
     Check(check::Check),
     /// Check audit logs: was a line altered, left out, moved or added?
     Audit(audit::Audit),
+    /// Play a recording: a serial line in this terminal, a screen in a VNC viewer.
+    ///
+    /// In the terminal, space stands still and goes on, left and right go 10 s back and forth, + and - change the
+    /// speed, 0 begins anew, q ends it.
+    Replay(replay::Replay),
     /// Make a development CA and server certificate, for loopback only.
     Certs(certs::Certs),
     /// Print a shell's completion script.
@@ -100,6 +106,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Load(arguments) => block_on(load::run(arguments)),
         Command::Check(arguments) => check::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Replay(arguments) => block_on(replay::run(arguments)),
         Command::Certs(arguments) => certs::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "consolegate", &mut std::io::stdout());

@@ -12,7 +12,7 @@ use super::section::{Fault, Section};
 use super::target_file::Targets;
 use super::{
     Admin, Config, ConfigError, GeneratedCredentials, Limits, Listen, Problem, Proxy, Tls, TokenFormat,
-    Tokens, audit, auth_file, certificate, dialects, document, target_file, token_store, units,
+    Tokens, audit, auth_file, certificate, dialects, document, recording, target_file, token_store, units,
 };
 
 /// Largest count any limit takes; beyond it, it is a slip.
@@ -42,7 +42,10 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
     let urls = dialects::urls(root.section("urls"));
     let audit = audit::audit(root.section("audit"));
 
+    let recording = recording::recording(root.section("recording"));
+
     let mut targets = Targets::default();
+    targets.cannot_be_recorded = recording.is_none();
     targets.read(root);
     let (inventory_file, inventory_database) = inventory(root.section("inventory"), &mut targets, elsewhere);
     let targets = targets.list;
@@ -65,6 +68,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
         urls,
         auth,
         audit,
+        recording,
         inventory_file,
         inventory_database,
         targets,

@@ -15,6 +15,7 @@ mod dialects;
 mod document;
 mod error;
 mod file;
+mod recording;
 mod secret;
 mod section;
 mod serial_file;
@@ -35,6 +36,7 @@ pub use audit::{Audit, OnAuditFailure};
 pub use auth::{AccessKey, Auth, BasicUser, FixedToken, Keystone, Permission, Role};
 pub use certificate::{DEVELOPMENT_ORGANIZATION, is_development};
 pub use error::{ConfigError, Problem};
+pub use recording::{OnRecordingFailure, Record, Recording};
 pub use secret::{PrivateFileError, read_private};
 pub use serial_line::{Flow, LineSettings, Parity, Program, ServerCheck};
 pub use target::{Admin, Endpoint, Host, Kind, Os, State, Target, Viewers};
@@ -70,6 +72,8 @@ pub struct Config {
     pub auth: Auth,
     /// Where decisions are written down, if anywhere.
     pub audit: Option<Audit>,
+    /// Where sessions are recorded, if anywhere.
+    pub recording: Option<Recording>,
     /// A file with more targets, reloaded on change.
     pub inventory_file: Option<PathBuf>,
     /// A database of more targets, which the admin API writes.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::ids::{ProjectId, Protocol, TargetId};
 
 use super::serial_line::{LineSettings, Program, ServerCheck};
-use super::{Secret, VncSecurity};
+use super::{Record, Secret, VncSecurity};
 
 /// A server with one or more console endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Target {
     pub serial_reconnect: Option<Duration>,
     /// Whether VNC viewers may only watch, whatever their grant says.
     pub vnc_view_only: bool,
+    /// Whether its sessions are recorded; `None`: as `[recording]` says.
+    pub record: Option<Record>,
     /// How we authenticate to the VNC target.
     pub vnc_security: VncSecurity,
 }

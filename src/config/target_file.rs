@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use super::recording::{Record, record};
 use super::section::{Fault, Section};
 use super::serial_file;
 use super::target::{Endpoint, Kind, Os, State, Target, Viewers};
@@ -15,13 +16,17 @@ pub(super) struct Targets {
     pub(super) list: Vec<Target>,
     places: HashMap<String, String>,
     files: vnc_file::Files,
+    /// There is no `[recording]`, so no target may ask for it. Where only targets are read, nobody knows.
+    pub(super) cannot_be_recorded: bool,
 }
 
 impl Targets {
     /// Reads every `[[target]]` of `root`.
     pub(super) fn read(&mut self, root: &Section<'_>) {
         for section in root.sections("target") {
-            let target = target(&section, &mut self.files);
+            let mut target = target(&section, &mut self.files);
+            let record = recorded(&section, self.cannot_be_recorded);
+            target.iter_mut().for_each(|target| target.record = record);
             if let Some(target) = target.filter(|target| self.first(&section, target)) {
                 self.list.push(target);
             }
@@ -90,8 +95,22 @@ fn target(section: &Section<'_>, files: &mut vnc_file::Files) -> Option<Target> 
         serial_viewers,
         serial_reconnect,
         vnc_view_only,
+        record: None,
         vnc_security,
     })
+}
+
+fn recorded(section: &Section<'_>, cannot: bool) -> Option<Record> {
+    let record = section.text("record", record)?;
+    if cannot && record != Record::Off {
+        section.problem("record", "needs a place for recordings; add [recording] with its directory");
+    }
+    if record == Record::Required && ["spice", "mks"].iter().any(|key| section.has(key)) {
+        let message =
+            "is \"required\", and SPICE and MKS consoles cannot be recorded; remove those, or make it \"on\"";
+        section.problem("record", message);
+    }
+    Some(record)
 }
 
 fn kind(text: &str) -> Result<Kind, Fault> {

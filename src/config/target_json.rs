@@ -77,6 +77,7 @@ pub fn target_to_json(target: &Target) -> Value {
         serial_viewers,
         serial_reconnect,
         vnc_view_only,
+        record,
         vnc_security,
     } = target;
     let mut value = json!({
@@ -103,6 +104,9 @@ pub fn target_to_json(target: &Target) -> Value {
         if let Some(endpoint) = endpoint {
             value[key] = Endpoint::to_string(endpoint).into();
         }
+    }
+    if let Some(record) = record {
+        value["record"] = record.as_str().into();
     }
     if let Some(line) = serial_file::to_json(serial.as_ref(), *serial_reconnect) {
         value["serial_line"] = line;
@@ -163,7 +167,7 @@ mod tests {
         let full = json!({
             "id": "a", "name": "b \"quoted\"\n".trim(), "project": "p", "kind": "baremetal", "state": "stopped",
             "os": "windows", "zone": "z", "region": "r", "vnc": "tcp://127.0.0.1:5901", "serial": "unix:/s",
-            "vnc_viewers": "steal", "serial_viewers": "share", "vnc_view_only": true,
+            "vnc_viewers": "steal", "serial_viewers": "share", "vnc_view_only": true, "record": "required",
             "vnc_security": {"types": ["pass-through"]},
         });
         let target = target_from_json(&full).unwrap();

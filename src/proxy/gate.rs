@@ -5,11 +5,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::config::{Target, Viewers};
+use crate::config::{Record, Target, Viewers};
 use crate::ids::Protocol;
 use crate::metrics::Phase;
 use crate::net::stream::TargetStream;
+use crate::relay::record::{RecordError, Recorder, Recording, Wanted};
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
 use crate::targets::{connect, reconnecting};
@@ -31,6 +33,8 @@ pub(super) struct Entered {
     /// What the target sent beyond its greeting.
     pub(super) early: Vec<u8>,
     pub(super) plan: Plan,
+    /// What the session is recorded by, if it is.
+    pub(super) recording: Option<Recording>,
 }
 
 /// A claimed token: confirmed, or given back, also when the task that holds it is dropped or panics.
@@ -139,7 +143,7 @@ async fn further(
     trail.opened(opening, &seat.session);
     // Idle and longest time are the viewer's, and told by the main channel.
     let plan = Plan { longest: None, ..basic_plan(proxy, grant, &target) };
-    Ok(Entered { seat, stop, target: stream, outcome: None, early: Vec::new(), plan })
+    Ok(Entered { seat, stop, target: stream, outcome: None, early: Vec::new(), plan, recording: None })
 }
 
 /// What lies between claim and confirm: limits, target check, dial, greeting.
@@ -169,7 +173,8 @@ async fn reach(
         Protocol::Serial | Protocol::Spice | Protocol::Mks => (stream, None, Vec::new()),
     };
     let plan = plan(proxy, grant, &target, key).await?;
-    Ok((Entered { seat, stop, target: stream, outcome, early, plan }, viewers))
+    let recording = record(proxy, &seat, &target).await?;
+    Ok((Entered { seat, stop, target: stream, outcome, early, plan, recording }, viewers))
 }
 
 async fn dial(
@@ -201,7 +206,7 @@ fn current_target(proxy: &Proxy, grant: &Grant) -> Result<Target, Refusal> {
 
 /// Whether this viewer may use the grant, and whether we can keep what it promises.
 fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
-    let Options { view_only, enforce_expiry: _, client_address, direct: _ } = grant.options;
+    let Options { view_only, enforce_expiry: _, client_address, record: _, direct: _ } = grant.options;
     if client_address.is_some_and(|address| address.to_canonical() != source) {
         return Err(Refusal::Elsewhere(grant.protocol));
     }
@@ -210,6 +215,45 @@ fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
         return Err(Refusal::Unenforced(grant.protocol));
     }
     Ok(())
+}
+
+/// Begins the session's recording, if grant, target or configuration want one. The strictest of them decides.
+async fn record(proxy: &Proxy, seat: &Seat, target: &Target) -> Result<Option<Recording>, Refusal> {
+    let session = &seat.session;
+    let protocol = session.grant.protocol;
+    let by_default = || proxy.recorder.as_ref().map_or(Record::Off, Recorder::default_policy);
+    let policy = target.record.unwrap_or_else(by_default).max(session.grant.options.record);
+    if policy == Record::Off {
+        return Ok(None);
+    }
+    let begun = match proxy.recorder.clone() {
+        None => Err(RecordError::Unconfigured),
+        Some(recorder) => {
+            let grant = Arc::clone(&session.grant);
+            let wanted = Wanted { session: session.id, grant, source: session.source, policy };
+            // The disk decides how long this takes; other sessions of this worker must not wait for it.
+            let begun = tokio::task::spawn_blocking(move || recorder.begin(&wanted)).await;
+            begun.unwrap_or_else(|crash| Err(RecordError::Begin(crash.into())))
+        }
+    };
+    match begun {
+        Ok(recording) => {
+            session.recorded.store(true, Ordering::Relaxed);
+            Ok(Some(recording))
+        }
+        // What is said over SPICE and MKS has no form that could be played: only who insists is refused.
+        Err(error) if may_go_on(proxy, policy, &error) => {
+            tracing::warn!(session = %session.id, target = %session.grant.target, %error, "session not recorded");
+            Ok(None)
+        }
+        Err(error) => Err(Refusal::Unrecorded(error, protocol)),
+    }
+}
+
+fn may_go_on(proxy: &Proxy, policy: Record, error: &RecordError) -> bool {
+    let unfit = matches!(error, RecordError::Protocol(_) | RecordError::Unconfigured);
+    let tolerant = proxy.recorder.as_ref().is_none_or(|recorder| recorder.may_go_on(policy));
+    policy != Record::Required && (unfit || tolerant)
 }
 
 /// Decides the session once, before the 101.

@@ -33,6 +33,7 @@ use crate::limits::Cap;
 use crate::metrics::Metrics;
 use crate::net::stream::{TargetStream, ViewerStream};
 use crate::net::workers::Load;
+use crate::relay::record::{Recorder, Recording};
 use crate::relay::{Channel, End, Pump, Stop, run};
 use crate::rfb::ViewOnly;
 use crate::targets::{DialPolicy, Inventory};
@@ -73,6 +74,7 @@ pub struct Proxy {
     fingerprints: Fingerprinter,
     audit: Audit,
     metrics: Metrics,
+    recorder: Option<Recorder>,
 }
 
 /// One viewer's try, from the request on.
@@ -94,6 +96,7 @@ struct Live {
     pump: Box<Pump<ViewerStream, TargetStream>>,
     stop: Stop,
     trail: Trail,
+    recording: Option<Recording>,
     _load: Arc<Load>,
 }
 
@@ -121,6 +124,7 @@ impl Proxy {
             fingerprints,
             audit: Audit::default(),
             metrics: Metrics::default(),
+            recorder: None,
         }
     }
 
@@ -128,6 +132,17 @@ impl Proxy {
     #[must_use]
     pub fn observed(self, audit: Audit, metrics: Metrics) -> Self {
         Self { audit, metrics, ..self }
+    }
+
+    /// The same with sessions recorded where that is wanted.
+    #[must_use]
+    pub fn recording(self, recorder: Option<Recorder>) -> Self {
+        Self { recorder, ..self }
+    }
+
+    /// The recordings, if there are to be any.
+    pub fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
     }
 
     /// Connections without a session.
@@ -268,8 +283,11 @@ impl Proxy {
 
 /// A session from its opening to its end.
 async fn attend(opening: Pin<Box<impl Future<Output = Option<Live>>>>) {
-    let Some(Live { seat, begun, pump, stop, trail, _load }) = opening.await else { return };
+    let Some(Live { seat, begun, pump, stop, trail, recording, _load }) = opening.await else { return };
     let end = run(pump, stop).await;
+    if let Some(recording) = recording {
+        recording.finish(end.name());
+    }
     account(&trail, &seat.session, begun, &end);
 }
 
@@ -299,11 +317,14 @@ async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
             greeted = greeting => greeted,
         };
         match greeted {
-            Ok(early) => entered.early = early,
+            Ok(greeting) => entered.early = told(&entered, greeting),
             Err(end) => {
                 // The seat is kept to the last word, for a drain to wait for; the target is not.
-                let Entered { seat, target, .. } = entered;
+                let Entered { seat, target, recording, .. } = entered;
                 drop(target);
+                if let Some(recording) = recording {
+                    recording.finish(end.name());
+                }
                 account(&attempt.trail, &seat.session, begun, &end);
                 let (code, reason) = end.close();
                 viewer.close(code, &reason).await;
@@ -312,13 +333,26 @@ async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
         }
     }
     let (stream, early_viewer, decoder) = viewer.into_parts();
-    let Entered { seat, stop, target, early, plan, .. } = entered;
+    let Entered { seat, stop, target, early, plan, recording, .. } = entered;
     let counters = Arc::clone(&seat.session.counters);
     let mut pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
     if let Some(filter) = filter {
         pump = pump.watching(filter);
     }
-    Some(Live { seat, begun, pump, stop, trail: attempt.trail, _load: attempt.load })
+    if let Some(recording) = &recording {
+        pump = pump.recorded(recording.tape());
+    }
+    Some(Live { seat, begun, pump, stop, trail: attempt.trail, recording, _load: attempt.load })
+}
+
+/// What of the greeting is recorded, of security nothing; gives back what the target sent beyond it.
+fn told(entered: &Entered, greeting: greet::Viewed) -> Vec<u8> {
+    if let Some(recording) = &entered.recording {
+        let (tape, now) = (recording.tape(), Instant::now());
+        tape.server_init(now, &greeting.server_init);
+        tape.up(now, &greeting.sent);
+    }
+    greeting.early
 }
 
 /// The connection, and what hyper had read beyond the request.

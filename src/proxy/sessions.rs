@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -40,6 +40,8 @@ pub struct Session {
     /// Payload bytes so far.
     pub counters: Arc<Counters>,
     stop: StopHandle,
+    /// Whether it is recorded.
+    pub recorded: AtomicBool,
     /// Set when the console is reached, if it is a line that can be broken.
     pub(super) breaker: OnceLock<Breaker>,
 }
@@ -281,6 +283,7 @@ impl Session {
             source,
             counters: Arc::default(),
             stop: handle,
+            recorded: AtomicBool::new(false),
             breaker: OnceLock::new(),
             grant,
         };

@@ -45,6 +45,8 @@ pub enum End {
     TakenOver,
     /// Ended by an operator or by revocation.
     Revoked,
+    /// The session had to be recorded and no longer could be.
+    Recording,
     /// A further channel of a SPICE viewer whose main channel has ended.
     MainChannel,
 }
@@ -68,6 +70,7 @@ impl End {
             Self::Drain => "drain",
             Self::TakenOver => "taken_over",
             Self::Revoked => "revoked",
+            Self::Recording => "recording",
             Self::MainChannel => "main_channel",
         }
     }
@@ -91,6 +94,7 @@ impl End {
             Self::Drain => (CloseCode::GoingAway, "the proxy is restarting"),
             Self::TakenOver => (CloseCode::Policy, "taken over by another viewer"),
             Self::Revoked => (CloseCode::Policy, "ended by an operator"),
+            Self::Recording => (CloseCode::Failed, "this console must be recorded, and the recording failed"),
             Self::MainChannel => (CloseCode::Normal, "the viewer's main channel has ended"),
         };
         (code, reason.to_owned())

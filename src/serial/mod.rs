@@ -1,5 +1,6 @@
 //! Serial consoles without sockets or clock: Telnet, where a frame may be cut, and the lines of our own.
 
+pub mod cast;
 mod message;
 #[doc(hidden)]
 pub mod oracle;

@@ -1,5 +1,7 @@
-//! Fuzz oracles: the standard library's decoder judges the serial cut, Telnet judges itself however it is split.
+//! Fuzz oracles: the standard library's decoder judges the serial cut, Telnet judges itself however it is split,
+//! casts are read back.
 
+use super::cast::{self, Code};
 use super::telnet::{Flow, Parity, Setting, Telnet};
 
 /// Cuts `data` and every beginning of it as std's decoder would.
@@ -61,4 +63,45 @@ pub fn telnet(data: &[u8]) {
     let mut sent = telnet.output().to_vec();
     let kept = peer.receive(&mut sent);
     assert_eq!(&sent[..kept], bytes);
+}
+
+/// Reads `data` as a cast: no panic, whatever it is, and what was read is written and read again the same.
+pub fn cast(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    if let Some(Ok(header)) = lines.next().map(cast::Header::parse) {
+        assert_eq!(cast::Header::parse(header.line().trim_end().as_bytes()), Ok(header));
+    }
+    let mut decoder = cast::Decoder::default();
+    let mut events: Vec<_> = lines.filter_map(|line| decoder.line(line).ok().flatten()).collect();
+    events.extend(decoder.finish());
+    let pieces: Vec<_> = events.into_iter().map(|event| (event.code == Code::Output, event.bytes)).collect();
+    cast_round(&pieces);
+}
+
+/// Writes what went each way (`true`: output) and reads it again: the same bytes each way, in every line valid JSON.
+pub fn cast_round(pieces: &[(bool, Vec<u8>)]) {
+    let (mut encoder, mut out) = (cast::Encoder::default(), Vec::new());
+    let code = |output: bool| if output { Code::Output } else { Code::Input };
+    let mut time = 0;
+    for (output, bytes) in pieces {
+        time += 1500;
+        encoder.event(time, code(*output), bytes, &mut out);
+    }
+    encoder.finish(time, &mut out);
+    let (mut decoder, mut last) = (cast::Decoder::default(), 0);
+    let mut read = [Vec::new(), Vec::new()];
+    let mut take = |event: cast::Event| {
+        assert!(event.micros >= last && event.micros <= time, "a time of its own");
+        last = event.micros;
+        read[usize::from(event.code == Code::Input)].extend(event.bytes);
+    };
+    for line in out.split(|byte| *byte == b'\n') {
+        decoder.line(line).expect("what we wrote").into_iter().for_each(&mut take);
+    }
+    decoder.finish().into_iter().for_each(take);
+    for output in [true, false] {
+        let sent: Vec<u8> =
+            pieces.iter().filter(|piece| piece.0 == output).flat_map(|piece| piece.1.clone()).collect();
+        assert_eq!(read[usize::from(!output)], sent);
+    }
 }

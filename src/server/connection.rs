@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Content};
 use crate::api::{Api, Source};
 use crate::audit::Audit;
 use crate::limits::{Cap, CapPermit};
@@ -156,15 +156,29 @@ async fn route(
     roles: Roles,
     mut request: Request<Incoming>,
     connection: &Connection,
-) -> Response<Full<Bytes>> {
+) -> Response<Content> {
     if let Some(refused) = oversized(&request) {
-        return refused;
+        return refused.map(Either::Left);
     }
     let source = shared.proxy.source(connection.peer, request.headers());
     request.extensions_mut().insert(Source(source));
     if roles.admin {
+        // The page needs no credential; what it shows does.
+        if let Some(page) = shared.web.respond_admin(&request) {
+            return page.map(Either::Left);
+        }
         return shared.admin.respond(request, shared.draining.load(Ordering::SeqCst)).await;
     }
+    serve_public(shared, roles, request, connection).await.map(Either::Left)
+}
+
+/// What is not the admin listener's.
+async fn serve_public(
+    shared: &Shared,
+    roles: Roles,
+    request: Request<Incoming>,
+    connection: &Connection,
+) -> Response<Full<Bytes>> {
     if roles.proxy {
         if ws::is_upgrade(request.headers()) {
             // Connections made before the drain began could still ask for consoles.

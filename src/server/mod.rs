@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -21,6 +21,7 @@ use crate::net::tls::{TlsAcceptor, TlsError};
 use crate::net::workers::{Handler, Workers};
 use crate::proxy::Proxy;
 use crate::relay::End;
+use crate::relay::record::{RecordError, Recorder};
 use crate::targets::{DialPolicy, Registry, RegistryError};
 use crate::tokens::{
     Fingerprinter, Live, MemoryStore, Metered, RedisSetupError, RedisStore, Revoker, Store, TokenError,
@@ -33,6 +34,10 @@ use connection::{Roles, Shared};
 
 /// One part of the token store is swept at each tick: all of it in a minute or so.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// How often old recordings are looked for: the disk is full sooner than they are old, so this is not for sudden
+/// need.
+const EXPIRE: Duration = Duration::from_secs(60);
 
 /// After the drain's deadline, how long the last close frames may take.
 const LAST_WORDS: Duration = Duration::from_secs(6);
@@ -70,6 +75,9 @@ pub enum ServerError {
     /// The audit log.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The place for recordings.
+    #[error(transparent)]
+    Recording(#[from] RecordError),
     /// Threads or sockets.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
@@ -151,7 +159,13 @@ impl Server {
             unauthenticated.clone(),
             fingerprints.clone(),
         );
-        let proxy = Arc::new(proxy.observed(audit.clone(), metrics.clone()));
+        let recorder = match &config.recording {
+            Some(settings) if role != Role::Issuer => {
+                Some(Recorder::start(settings, audit.clone(), clock.clone())?)
+            }
+            _ => None,
+        };
+        let proxy = Arc::new(proxy.observed(audit.clone(), metrics.clone()).recording(recorder));
         let live = Arc::clone(proxy.sessions()) as Arc<dyn Live>;
         let revoker = Revoker::new(Arc::clone(&store), Arc::clone(&live));
         let admin = Admin::new(&config.admin, Arc::clone(&proxy), Arc::clone(&registry), revoker);
@@ -209,6 +223,7 @@ impl Server {
         }
         attend(&config, &shared, memory.as_deref(), &mut commands).await;
         drain(&config, &shared, acceptors).await;
+        stop_recorder(&shared).await;
         shared.audit.record(|| Event::new(audit::Kind::Stop));
         if !shared.audit.flush().await {
             error!("the audit log's last lines were not written");
@@ -285,6 +300,7 @@ async fn attend(
     commands: &mut mpsc::Receiver<Command>,
 ) {
     let mut sweep = tokio::time::interval(SWEEP);
+    let mut expire = tokio::time::interval(EXPIRE);
     let mut files = config.target_files();
     files.extend(shared.tls.iter().flat_map(TlsAcceptor::files));
     let mut watch = watch::Watch::new(files).await;
@@ -302,7 +318,28 @@ async fn attend(
             _ = sweep.tick() => {
                 memory.map(MemoryStore::sweep);
             }
+            _ = expire.tick() => {
+                if let Some(recorder) = shared.proxy.recorder().cloned() {
+                    // The disk decides how long this takes. Two at once do no harm.
+                    tokio::task::spawn_blocking(move || expire_recordings(&recorder));
+                }
+            }
         }
+    }
+}
+
+fn expire_recordings(recorder: &Recorder) {
+    if let Err(error) = recorder.sweep(SystemTime::now()) {
+        error!(%error, "old recordings cannot be looked for");
+    }
+}
+
+/// Sessions are over: what was recorded of them is written to the end.
+async fn stop_recorder(shared: &Shared) {
+    let Some(recorder) = shared.proxy.recorder().cloned() else { return };
+    let stopped = tokio::task::spawn_blocking(move || recorder.stop());
+    if tokio::time::timeout(LAST_WORDS, stopped).await.is_err() {
+        error!("the disk did not take the last of the recordings");
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Record;
 use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, UserId};
 
 mod memory;
@@ -72,6 +73,8 @@ pub struct Options {
     pub enforce_expiry: bool,
     /// The only address the token opens from.
     pub client_address: Option<IpAddr>,
+    /// Whether the session is recorded; the target may want it more.
+    pub record: Record,
     /// The console is for a native SPICE client: OpenStack's `spice-direct`.
     pub direct: bool,
 }

@@ -18,7 +18,7 @@ mod route;
 use files::{EMBEDDED, File};
 pub use policy::InvalidFrameAncestor;
 use policy::Policies;
-use route::{Place, route};
+use route::{Place, admin_route, route};
 
 /// A page, an asset or a refusal, whole.
 pub type Page = Response<Full<Bytes>>;
@@ -57,7 +57,17 @@ impl Web {
     /// The caller takes upgrades first: `GET /vnc.html?token=T` with `Upgrade: websocket` is a console, not a page.
     #[must_use]
     pub fn respond<B>(&self, request: &Request<B>) -> Option<Page> {
-        let mut response = match route(request.uri().path(), request.uri().query())? {
+        self.serve(request, route(request.uri().path(), request.uri().query())?)
+    }
+
+    /// The same on the admin listener, whose page is another.
+    #[must_use]
+    pub fn respond_admin<B>(&self, request: &Request<B>) -> Option<Page> {
+        self.serve(request, admin_route(request.uri().path())?)
+    }
+
+    fn serve<B>(&self, request: &Request<B>, place: Place<'_>) -> Option<Page> {
+        let mut response = match place {
             Place::Page(name) => self.page(name),
             Place::Asset(name) => self.asset(name, request.headers())?,
         };

@@ -2,7 +2,7 @@
 
 use hyper::header::HeaderValue;
 
-use super::route::SERIAL_PAGE;
+use super::route::{RECORDINGS_PAGE, SERIAL_PAGE};
 
 /// A `frame_ancestors` entry that is not one CSP source expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +41,7 @@ impl Policies {
     }
 
     pub(super) fn of(&self, page: &str) -> &HeaderValue {
-        if page == SERIAL_PAGE { &self.serial } else { &self.vnc }
+        if page == SERIAL_PAGE || page == RECORDINGS_PAGE { &self.serial } else { &self.vnc }
     }
 
     pub(super) fn asset(&self) -> &HeaderValue {

@@ -32,6 +32,7 @@ mod metrics;
 mod native;
 mod openapi;
 mod openstack;
+mod recording;
 mod redis;
 mod refusals;
 mod serial_command;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::Dialect;
+use crate::config::{Dialect, Record};
 use crate::tokens::{Options, Token};
 
 use super::super::Settings;
@@ -73,7 +73,7 @@ fn a_console_with_every_option() {
     assert!(console["url"].as_str().unwrap().starts_with("http://127.0.0.1:6080/?token="));
     let expected = json!({
         "id": console["id"], "url": console["url"], "server_id": "vm", "protocol": "serial", "expires_in": 60,
-        "view_only": true, "enforce_expiry": true, "client_address": "192.0.2.7", "uses": 1, "record": false,
+        "view_only": true, "enforce_expiry": true, "client_address": "192.0.2.7", "uses": 1, "record": "off",
     });
     assert_eq!(*console, expected);
     let peek =
@@ -86,6 +86,30 @@ fn a_console_with_every_option() {
         ..Options::default()
     };
     assert_eq!((peek.grant.options, peek.remaining), (options, Duration::from_secs(60)));
+}
+
+#[test]
+fn a_console_that_is_recorded() {
+    let fixture = Fixture::with(Settings { record: Some(Record::Off), ..settings() });
+    let with = |protocol: &str, record: Value, expected: &str| {
+        let (reply, token) = issue(&fixture, "member", &json!({"protocol": protocol, "record": record}));
+        assert_eq!(reply.body["console"]["record"], expected);
+        let seen = post(&fixture, "member", INSPECT, &json!({"token": token.reveal()}));
+        assert_eq!(seen.body["token"]["record"], expected);
+        let peek = tokio_test::block_on(crate::tokens::Store::peek(&*fixture.store, token.key()));
+        assert_eq!(peek.unwrap().unwrap().grant.options.record.as_str(), expected);
+    };
+    with("serial", json!(false), "off");
+    with("vnc", json!(true), "on");
+    with("serial", json!("required"), "required");
+    for wrong in [json!("yes"), json!(1), json!(null)] {
+        let reply = post(&fixture, "member", CONSOLES, &json!({"protocol": "vnc", "record": wrong}));
+        assert_eq!(refused(&reply), (400, "schema"), "{wrong}");
+    }
+    // What the configuration wants of all, no grant takes back.
+    let all = Fixture::with(Settings { record: Some(Record::On), ..settings() });
+    let (reply, _) = issue(&all, "member", &json!({"protocol": "vnc", "record": "off"}));
+    assert_eq!(reply.body["console"]["record"], "on");
 }
 
 #[test]
@@ -153,7 +177,7 @@ fn looking_spends_nothing_and_tells_only_those_who_may_know() {
         let expected = json!({"token": {
             "id": reply.body["console"]["id"], "server_id": "vm", "server_name": "name-of-vm",
             "project_id": PROJECT, "user_id": "member", "protocol": "serial", "expires_in": 60, "ready": true,
-            "view_only": true, "enforce_expiry": false, "client_address": null, "uses": 1, "record": false,
+            "view_only": true, "enforce_expiry": false, "client_address": null, "uses": 1, "record": "off",
         }});
         assert_eq!((seen.status, &seen.body), (200, &expected), "{caller}");
     }

@@ -61,7 +61,7 @@ pub(super) async fn inspect(at: &Context<'_>, presented: &Presented) -> Result<V
         "enforce_expiry": grant.options.enforce_expiry,
         "client_address": grant.options.client_address,
         "uses": 1,
-        "record": false,
+        "record": at.core.recorded(&entry.target, grant.protocol, &grant.options),
     }}))
 }
 

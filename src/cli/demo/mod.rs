@@ -112,6 +112,7 @@ fn target(id: &str, name: &str, kind: Kind) -> Target {
         serial_viewers: Viewers::Share,
         serial_reconnect: None,
         vnc_view_only: false,
+        record: None,
         vnc_security: VncSecurity::default(),
     }
 }

@@ -37,6 +37,12 @@ fn example() -> String {
                 "[audit]",
                 "on_failure",
                 "sync",
+                "[recording]",
+                "directory",
+                "record",
+                "input",
+                "max_age",
+                "max_size",
             ]
             .contains(&key)
             && !SERIAL_LINE.contains(&key)

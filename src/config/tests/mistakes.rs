@@ -22,7 +22,7 @@ fn unknown_settings() {
     check_target(
         "viewers = \"deny\"",
         "4: target.viewers: unknown setting; known here: id, kind, mks, name, \
-        os, project, region, serial, serial_line, serial_viewers, spice, state, vnc, vnc_security, vnc_view_only, \
+        os, project, record, region, serial, serial_line, serial_viewers, spice, state, vnc, vnc_security, vnc_view_only, \
         vnc_viewers, zone",
     );
     let sections =
@@ -166,6 +166,44 @@ fn audit() {
     assert_eq!(found, expected);
     let other = parse("[audit]\nfile = \"a.jsonl\"\non_failure = \"continue\"\nsync = true").unwrap().audit;
     assert_eq!(other, Some(Audit { on_failure: OnAuditFailure::Continue, sync: true, ..expected }));
+}
+
+#[test]
+fn recording() {
+    let missing = "is required under [recording]; add it, or remove [recording]";
+    check("[recording]\ninput = true", &format!("1: recording.directory: {missing}"));
+    let three = "expected \"off\", \"on\" or \"required\"";
+    let with = |line: &str, expected: &str| {
+        check(&format!("[recording]\ndirectory = \"r\"\n{line}"), &format!("3: recording.{expected}"));
+    };
+    with("record = \"yes\"", &format!("record: {three}, found \"yes\""));
+    with("input = 1", "input: expected true or false, found 1");
+    with("on_failure = \"refuse\"", "on_failure: expected \"stop\" or \"end\", found \"refuse\"");
+    with("max_age = \"a\"", "max_age: expected a duration such as \"30s\", or \"0s\" for off, found \"a\"");
+    let size = "expected a size such as \"500MiB\" or \"20GiB\", or \"0\" for no limit";
+    with("max_size = \"20GB\"", &format!("max_size: {size}, found \"20GB\""));
+    with("max_siz = \"1GiB\"", "max_siz: unknown setting; did you mean max_size?");
+    check_target("record = \"always\"", &format!("4: target.record: {three}, found \"always\""));
+    let place = "needs a place for recordings; add [recording] with its directory";
+    check_target("record = \"on\"", &format!("4: target.record: {place}"));
+    check(
+        "[recording]\ndirectory = \"r\"\n[[target]]\nid = \"a\"\nproject = \"p\"\nspice = \"unix:/a\"\nrecord = \"required\"",
+        "7: target.record: is \"required\", and SPICE and MKS consoles cannot be recorded; remove those, or make it \"on\"",
+    );
+    let text = "[recording]\ndirectory = \"r\"\nmax_age = \"30d\"\nmax_size = \"2TiB\"\n\
+                [[target]]\nid = \"a\"\nproject = \"p\"\nrecord = \"off\"";
+    let config = parse(text).unwrap();
+    assert_eq!(config.targets[0].record, Some(Record::Off));
+    let expected = Recording {
+        directory: "r".into(),
+        record: Record::Off,
+        input: false,
+        on_failure: OnRecordingFailure::Stop,
+        max_age: Some(std::time::Duration::from_secs(30 * 86_400)),
+        max_size: Some(2 << 40),
+    };
+    assert_eq!(config.recording, Some(expected));
+    assert!(Record::Required > Record::On && Record::On > Record::Off, "the strictest is the greatest");
 }
 
 #[test]

@@ -1,0 +1,100 @@
+// Where a recording is shown: a terminal, or a screen. Both can begin anew and take bytes.
+
+import RFB from 'novnc/core/rfb.js';
+import { initLogging } from 'novnc/core/util/logging.js';
+
+import { h } from '../common/dom.js';
+import { Terminal } from '../serial/terminal.js';
+
+initLogging('error');
+
+/** A line that nobody is at: what the terminal answers goes nowhere. */
+class Nobody extends EventTarget {
+  send() {}
+
+  sendBytes() {}
+}
+
+export class TextStage {
+  constructor() {
+    this.terminal = new Terminal(new Nobody());
+    this.terminal.xterm.options.disableStdin = true;
+    this.element = this.terminal.element;
+  }
+
+  open() {
+    this.terminal.open();
+  }
+
+  restart() {
+    this.terminal.xterm.reset();
+  }
+
+  write(bytes) {
+    this.terminal.xterm.write(bytes);
+  }
+
+  close() {
+    this.terminal.xterm.dispose();
+  }
+}
+
+/** What noVNC takes for a connection. What it sends was said long ago, and goes nowhere. */
+class Tape {
+  binaryType = 'arraybuffer';
+  protocol = '';
+  readyState = 'open';
+  onopen = null;
+  onmessage = null;
+  onerror = null;
+  onclose = null;
+
+  send() {}
+
+  close() {
+    this.readyState = 'closed';
+    this.onclose?.({ code: 1000, reason: '', wasClean: true });
+  }
+
+  deliver(bytes) {
+    this.onmessage?.({ data: bytes.slice().buffer });
+  }
+}
+
+export class ScreenStage extends EventTarget {
+  #rfb = null;
+  #tape = null;
+
+  constructor() {
+    super();
+    this.element = h('div', { class: 'screen' });
+  }
+
+  open() {
+    this.restart();
+  }
+
+  restart() {
+    this.close();
+    this.#tape = new Tape();
+    this.#rfb = new RFB(this.element, this.#tape, { shared: true });
+    this.#rfb.viewOnly = true;
+    this.#rfb.focusOnClick = false;
+    this.#rfb.scaleViewport = true;
+    const tape = this.#tape;
+    this.#rfb.addEventListener('disconnect', ({ detail }) => {
+      if (!detail.clean && this.#tape === tape) this.dispatchEvent(new Event('broken'));
+    });
+  }
+
+  write(bytes) {
+    if (this.#tape?.readyState === 'open') this.#tape.deliver(bytes);
+  }
+
+  close() {
+    const rfb = this.#rfb;
+    [this.#rfb, this.#tape] = [null, null];
+    rfb?.disconnect();
+    this.element.replaceChildren();
+  }
+}
