@@ -134,6 +134,12 @@ impl Admin {
         if let Some(check) = path.strip_prefix("/health/") {
             return self.health(check, &method, draining);
         }
+        if path == "/openapi.json" {
+            return match method {
+                Method::GET | Method::HEAD => Ok(respond_text(OPENAPI)),
+                _ => Err(Refusal::method("GET, HEAD")),
+            };
+        }
         if path == "/metrics" {
             return match method {
                 Method::GET | Method::HEAD => Ok(metrics::respond(self, draining)),
@@ -242,9 +248,18 @@ where
         .map_err(|error| Refusal::body(format!("The body is not JSON: line {}.", error.line())))
 }
 
+/// What this listener answers, as an OpenAPI 3.1 document.
+const OPENAPI: &str = include_str!("openapi.json");
+
 fn respond(status: StatusCode, body: &Value) -> Reply {
-    let mut response = Response::new(Either::Left(Full::from(format!("{body}\n"))));
+    let mut response = respond_text(format!("{body}\n"));
     *response.status_mut() = status;
+    response
+}
+
+/// 200, with JSON.
+fn respond_text(body: impl Into<Bytes>) -> Reply {
+    let mut response = Response::new(Either::Left(Full::new(body.into())));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -31,6 +31,18 @@ pub fn record(millis: u32, data: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&millis.to_be_bytes());
 }
 
+/// How many of `bytes`, which begin with a record, are whole records.
+pub fn whole(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let rest = &bytes[at..];
+        let len = usize::try_from(u32_at(rest, 0)).unwrap_or(usize::MAX);
+        let end = len.checked_add(4 + padding(len) + 4).filter(|end| rest.len() >= 4 && *end <= rest.len());
+        let Some(end) = end else { return at };
+        at += end;
+    }
+}
+
 /// Zeros behind `len` bytes of data.
 fn padding(len: usize) -> usize {
     len.wrapping_neg() % 4
@@ -168,6 +180,11 @@ mod tests {
         assert_eq!(read(b"FBS 001.000\n\xff\xff\xff\xff"), Err(FbsError::Record(u32::MAX)));
     }
 
+    fn fbs_whole(file: &[u8], cut: usize) -> usize {
+        let head = cut.min(12);
+        head + super::whole(&file[head..cut])
+    }
+
     proptest! {
         #[test]
         fn a_file_cut_anywhere_gives_all_whole_records(
@@ -185,6 +202,7 @@ mod tests {
             prop_assert_eq!(records.len(), whole);
             let begun = if cut < 12 { 0 } else { whole.checked_sub(1).map_or(12, |last| ends[last]) };
             prop_assert_eq!(leftover, cut - begun);
+            prop_assert_eq!(fbs_whole(&file, cut), begun.max(cut.min(12)));
             oracle::fbs(&[&[split as u8][..], &file].concat());
         }
 

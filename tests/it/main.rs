@@ -33,6 +33,7 @@ mod native;
 mod openapi;
 mod openstack;
 mod recording;
+mod recording_admin;
 mod redis;
 mod refusals;
 mod serial_command;

@@ -11,10 +11,11 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::console::{CANVAS, TOLERANCE, connected, endpoint, painted};
+use crate::console::{CANVAS, TOLERANCE, connected, endpoint, painted, same_screen};
 use crate::support::binary::{Binary, run};
-use crate::support::chromium::Browser;
+use crate::support::chromium::{Browser, Page};
 use crate::support::console::{Console, Manner};
+use crate::support::picture::Picture;
 use crate::support::process::Process;
 use crate::support::qemu::{Guest, PROMPT};
 use crate::support::rfb::Rfb;
@@ -71,13 +72,14 @@ async fn info(file: &Path) -> Value {
     serde_json::from_slice(&ran.stdout).expect("JSON")
 }
 
-/// Reads until `text` has come; everything that was said.
-async fn reads(socket: &mut crate::support::server::Socket, text: &str) -> Vec<u8> {
-    let mut said = Vec::new();
-    while !said.windows(text.len()).any(|bytes| bytes == text.as_bytes()) {
-        said.extend(viewer::frame(socket).await);
-    }
-    said
+/// Waits until the canvas shows this picture, or no longer does.
+async fn canvas(page: &Page, picture: &Picture, wanted: bool) {
+    let shown = async {
+        while (page.canvas(CANVAS).await.difference(picture, TOLERANCE) <= 0.0005) != wanted {
+            page.eval::<bool>("new Promise(drawn => requestAnimationFrame(() => drawn(true)))").await;
+        }
+    };
+    within("the recorded picture", shown).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,8 +92,14 @@ async fn a_guests_line_is_recorded_byte_for_byte_and_played_back() {
     let token = server.token(VM, Protocol::Serial).await;
     let (mut socket, _) = open(&server.ws(&token), &[]).await.expect("the console");
     viewer::send(&mut socket, b"printf 'gr\\303\\274n \\377\\033[31m'; seq 1 3000; echo '<<'end\n").await;
-    let mut seen = reads(&mut socket, "<<end\r\n").await;
-    seen.extend(reads(&mut socket, PROMPT).await);
+    let mut seen = Vec::new();
+    // The echo, the output, the prompt.
+    while !String::from_utf8_lossy(&seen)
+        .split_once("<<end\r\n")
+        .is_some_and(|(_, rest)| rest.contains(PROMPT))
+    {
+        seen.extend(viewer::frame(&mut socket).await);
+    }
     socket.close(None).await.expect("a goodbye");
     // What comes behind the viewer's close is recorded as well; nothing did.
     server.drain().await;
@@ -146,12 +154,8 @@ async fn a_guests_screen_in_novnc_is_recorded_and_shown_again() {
     page.type_text("echo recorded").await;
     page.key("Enter").await;
     within("the typed text", async { while !guest.screen_text().await.contains("\nrecorded") {} }).await;
+    same_screen(&page, &guest).await;
     let real = guest.screendump().await;
-    let mut shown = page.canvas(CANVAS).await;
-    while shown.difference(&real, TOLERANCE) > 0.0005 {
-        page.eval::<bool>("new Promise(drawn => requestAnimationFrame(() => drawn(true)))").await;
-        shown = page.canvas(CANVAS).await;
-    }
     server.drain().await;
     drop(page);
 
@@ -172,18 +176,13 @@ async fn a_guests_screen_in_novnc_is_recorded_and_shown_again() {
     // And in noVNC.
     let page = browser.page(&again.issue(VM, Protocol::Vnc).await).await;
     connected(&page).await;
-    while page.canvas(CANVAS).await.difference(&real, TOLERANCE) > 0.0005 {
-        page.eval::<bool>("new Promise(drawn => requestAnimationFrame(() => drawn(true)))").await;
-    }
+    canvas(&page, &real, true).await;
     assert_eq!(page.violations().await, Vec::<String>::new());
-    // Back to the beginning by a key, where the text was not yet typed.
+    // Back to the beginning by keys, where the text was not yet typed, and no further for now.
+    page.type_text(" ").await;
     page.key("Home").await;
-    page.key("Space").await;
-    let before = guest.screendump().await;
-    assert_eq!(before, real, "the guest itself has not moved");
-    while page.canvas(CANVAS).await.difference(&real, TOLERANCE) <= 0.0005 {
-        page.eval::<bool>("new Promise(drawn => requestAnimationFrame(() => drawn(true)))").await;
-    }
+    assert_eq!(guest.screendump().await, real, "the guest itself has not moved");
+    canvas(&page, &real, false).await;
 }
 
 /// Starts the real program where no file may grow beyond `blocks` of 512 bytes.
@@ -334,8 +333,8 @@ async fn what_must_be_recorded_and_cannot_be_is_not_opened_and_costs_no_token() 
         "nothing was said to the console"
     );
     let mut page = open(&server.ws(&token), &[("origin", &server.origin())]).await.expect("a browser").0;
-    // A browser that opened no page of ours is told in a picture.
-    assert!(viewer::frame(&mut page).await.starts_with(b"\r\n") || !viewer::rfb(&mut page).await.is_empty());
+    let told = String::from_utf8(viewer::frame(&mut page).await).expect("a line of text");
+    assert!(told.contains("must be recorded"), "{told}");
     std::fs::create_dir(&recordings).expect("the directory again");
     let (mut socket, _) = open(&server.ws(&token), &[]).await.expect("the same link");
     viewer::echo(&mut socket, b"recorded").await;

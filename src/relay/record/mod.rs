@@ -174,7 +174,10 @@ impl Recorder {
     pub fn begin(&self, wanted: &Wanted) -> Result<Recording, RecordError> {
         let Inner { settings, library, clock, shared, .. } = &*self.0;
         let about = About::new(wanted, settings.input, clock.today())?;
-        let sink = Sink::begin(library, &about).map_err(RecordError::Begin)?;
+        let sink = Sink::begin(library, &about).map_err(|error| {
+            shared.audit.record(|| about.event(Some("not-begun")));
+            RecordError::Begin(error)
+        })?;
         let track =
             Arc::new(Track::new(sink, Arc::clone(shared), about.protocol == Protocol::Vnc || settings.input));
         let strict = wanted.policy == Record::Required || settings.on_failure == OnRecordingFailure::End;

@@ -18,27 +18,45 @@ use super::tape::{Head, Way};
 const INDEX_BYTES: u64 = 1 << 20;
 const INDEX_MILLIS: u32 = 10_000;
 
-/// A file that is only appended to, in whole records: what does not fit is taken back.
+/// A file that is only appended to, in whole records: of what does not fit, those are kept that do.
 #[derive(Debug)]
 struct Append {
     path: PathBuf,
     file: File,
     len: u64,
+    /// How many of these bytes are whole records.
+    whole: fn(&[u8]) -> usize,
 }
 
 impl Append {
-    fn create(path: PathBuf) -> io::Result<Self> {
-        Ok(Self { file: create(&path)?, path, len: 0 })
+    fn create(path: PathBuf, whole: fn(&[u8]) -> usize) -> io::Result<Self> {
+        Ok(Self { file: create(&path)?, path, len: 0, whole })
     }
 
     fn append(&mut self, records: &[u8]) -> io::Result<()> {
-        self.file.write_all(records).inspect_err(|_| {
-            // Half a record is readable, a whole one is better; if this fails too there is half a one.
-            let _ = self.file.set_len(self.len);
-        })?;
-        self.len += records.len() as u64;
-        Ok(())
+        let done = self.file.write_all(records);
+        let written = match &done {
+            Ok(()) => records.len(),
+            Err(_) => self.take_back(records),
+        };
+        self.len += written as u64;
+        done
     }
+
+    /// Cuts off what is half a record; how many bytes of `records` stay.
+    fn take_back(&self, records: &[u8]) -> usize {
+        let there = self.file.metadata().map_or(self.len, |metadata| metadata.len());
+        let written = usize::try_from(there.saturating_sub(self.len)).unwrap_or(0);
+        let whole = (self.whole)(&records[..written.min(records.len())]);
+        // Half a record is readable, a whole one is better; if this fails too there is half a one.
+        let _ = self.file.set_len(self.len + whole as u64);
+        whole
+    }
+}
+
+/// Lines.
+fn lines(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1)
 }
 
 /// What becomes of bytes.
@@ -70,32 +88,50 @@ pub(super) struct Sink {
     format: Format,
     /// Whether anything was recorded.
     empty: bool,
-    /// What is about to be appended to the data, the journal and the input.
-    out: [Vec<u8>; 3],
+}
+
+/// What is about to be appended to the data, the journal and the input. One for all sessions: they are many, and most
+/// of them silent.
+#[derive(Debug, Default)]
+pub(super) struct Out {
+    data: Vec<u8>,
+    journal: Vec<u8>,
+    input: Vec<u8>,
+}
+
+/// Capacity kept between two turns: a full queue of plain text.
+const KEPT: usize = 512 * 1024;
+
+impl Out {
+    fn clear(&mut self) {
+        for buffer in [&mut self.data, &mut self.journal, &mut self.input] {
+            buffer.clear();
+            buffer.shrink_to(KEPT);
+        }
+    }
 }
 
 impl Sink {
     /// Makes the files and writes their first lines.
     pub(super) fn begin(library: &Library, about: &About) -> io::Result<Self> {
         let path = |part| library.path(&about.stem(), part);
-        let journal = Append::create(path(Part::Journal))?;
+        let journal = Append::create(path(Part::Journal), lines)?;
         let mut made = Made(vec![journal.path.clone()]);
-        let (part, first) = match about.protocol {
-            Protocol::Vnc => (Part::Screen, fbs::MAGIC.to_vec()),
-            _ => (Part::Text, about.cast_header().line().into_bytes()),
+        let (part, whole, first): (_, fn(&[u8]) -> usize, _) = match about.protocol {
+            Protocol::Vnc => (Part::Screen, fbs::whole, fbs::MAGIC.to_vec()),
+            _ => (Part::Text, lines, about.cast_header().line().into_bytes()),
         };
-        let data = Append::create(path(part))?;
+        let data = Append::create(path(part), whole)?;
         made.0.push(data.path.clone());
         let format = match about.protocol {
             Protocol::Vnc => {
-                let input = about.input.then(|| Append::create(path(Part::Input))).transpose()?;
+                let input = about.input.then(|| Append::create(path(Part::Input), fbs::whole)).transpose()?;
                 made.0.extend(input.as_ref().map(|input| input.path.clone()));
                 Format::Fbs(Box::new(Screen { input, ..Screen::default() }))
             }
             _ => Format::Cast { encoder: cast::Encoder::default(), input: about.input },
         };
-        let mut sink =
-            Self { about: about.clone(), data, journal, format, empty: true, out: Default::default() };
+        let mut sink = Self { about: about.clone(), data, journal, format, empty: true };
         sink.journal.append(Entry::Begun(Box::new(about.clone())).line().as_bytes())?;
         sink.data.append(&first)?;
         if let Format::Fbs(screen) = &mut sink.format
@@ -117,55 +153,48 @@ impl Sink {
     }
 
     /// Appends what was queued.
-    pub(super) fn write(&mut self, mut queue: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, mut queue: &[u8], out: &mut Out) -> io::Result<()> {
+        out.clear();
         while let Some((head, piece, rest)) = Head::take(queue) {
             queue = rest;
             self.empty = false;
             match &mut self.format {
                 Format::Cast { encoder, input } => match head.way {
-                    Way::Down => encoder.event(head.micros, cast::Code::Output, piece, &mut self.out[0]),
-                    Way::Up if *input => {
-                        encoder.event(head.micros, cast::Code::Input, piece, &mut self.out[0])
-                    }
+                    Way::Down => encoder.event(head.micros, cast::Code::Output, piece, &mut out.data),
+                    Way::Up if *input => encoder.event(head.micros, cast::Code::Input, piece, &mut out.data),
                     Way::Up | Way::Init => {}
                 },
-                Format::Fbs(screen) => screen.put(head, piece, self.data.len, &mut self.out),
+                Format::Fbs(screen) => screen.put(head, piece, self.data.len, out),
             }
         }
-        self.flush()
+        self.flush(out)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self, out: &Out) -> io::Result<()> {
         // The journal first: what it says of a place is never missing once the place is there.
-        if !self.out[1].is_empty() {
-            self.journal.append(&self.out[1])?;
+        if !out.journal.is_empty() {
+            self.journal.append(&out.journal)?;
         }
-        if !self.out[0].is_empty() {
-            self.data.append(&self.out[0])?;
+        if !out.data.is_empty() {
+            self.data.append(&out.data)?;
         }
         if let Format::Fbs(screen) = &mut self.format
             && let Some(input) = &mut screen.input
-            && !self.out[2].is_empty()
+            && !out.input.is_empty()
         {
-            input.append(&self.out[2])?;
+            input.append(&out.input)?;
         }
-        self.clear();
         Ok(())
-    }
-
-    /// A burst leaves nothing behind: sessions are many, and most of them silent.
-    fn clear(&mut self) {
-        self.out = Default::default();
     }
 
     /// Writes what is held back, and how it ended; the size of the data in bytes.
     pub(super) fn finish(&mut self, micros: u64, now: SystemTime, cause: &'static str) -> io::Result<u64> {
-        self.clear();
+        let mut out = Out::default();
         match &mut self.format {
-            Format::Cast { encoder, .. } => encoder.finish(micros, &mut self.out[0]),
-            Format::Fbs(screen) => screen.handshake(millis(micros), &mut self.out[0]),
+            Format::Cast { encoder, .. } => encoder.finish(micros, &mut out.data),
+            Format::Fbs(screen) => screen.handshake(millis(micros), &mut out.data),
         }
-        let flushed = self.flush();
+        let flushed = self.flush(&out);
         let ended =
             Entry::Ended { at: now, cause: cause.to_owned(), millis: micros / 1000, bytes: self.data.len };
         let told = self.journal.append(ended.line().as_bytes());
@@ -184,8 +213,8 @@ impl Sink {
 }
 
 impl Screen {
-    fn put(&mut self, head: Head, piece: &[u8], written: u64, out: &mut [Vec<u8>; 3]) {
-        let [data, journal, input] = out;
+    fn put(&mut self, head: Head, piece: &[u8], written: u64, out: &mut Out) {
+        let Out { data, journal, input } = out;
         let millis = millis(head.micros);
         match head.way {
             Way::Init => {

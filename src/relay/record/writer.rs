@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use tracing::{error, info};
 
-use super::sink::Sink;
+use super::sink::{Out, Sink};
 use super::tape::{Closed, KEPT, Track};
 use super::{Shared, lock};
 
 /// Runs until everything is written and the recorder is stopped.
 pub(super) fn run(shared: &Shared) {
-    let mut batch = Vec::new();
+    let (mut batch, mut out) = (Vec::new(), Out::default());
     while let Some(track) = shared.next() {
-        turn(shared, &track, &mut batch);
+        turn(shared, &track, &mut batch, &mut out);
     }
 }
 
 /// Writes what one session has queued. `batch` is empty, and empty again afterwards: it goes round between the
 /// sessions that have much to say, so that those that are silent hold nothing.
-fn turn(shared: &Shared, track: &Arc<Track>, batch: &mut Vec<u8>) {
+fn turn(shared: &Shared, track: &Arc<Track>, batch: &mut Vec<u8>, out: &mut Out) {
     let (closed, waker, failed) = {
         let mut queue = lock(&track.queue);
         queue.queued = false;
@@ -29,7 +29,7 @@ fn turn(shared: &Shared, track: &Arc<Track>, batch: &mut Vec<u8>) {
     waker.into_iter().for_each(std::task::Waker::wake);
     let mut sink = lock(&track.sink);
     if let Some(open) = sink.as_mut() {
-        let written = if failed { Err(std::io::ErrorKind::TimedOut.into()) } else { open.write(batch) };
+        let written = if failed { Err(std::io::ErrorKind::TimedOut.into()) } else { open.write(batch, out) };
         let ended = match written {
             Ok(()) => closed.map(|closed| (closed, None)),
             Err(error) => Some((Closed::Ended("recording-failed"), Some(error))),

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use proptest::prelude::*;
@@ -171,6 +173,30 @@ fn tight_fills_palettes_and_gradients() {
     for bad in [&[0xa0][..], &[0x40, 3], &[0x90, 2, 1, 2]] {
         assert!(shown([0, 0, 4, 2], 7, bad).is_err(), "{bad:?}");
     }
+}
+
+/// Four by two pixels of one colour, red 200, green 40, blue 40, as Chromium's canvas writes them.
+const JPEG: &str = "\
+     /9j/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZGNywtQFdBRkxOUlNSMj5aYVpQYEpRUk//2wBD\
+     AQ4ODhMREyYVFSZPNS01T09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT0//wAARCAACAAQD\
+     ASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAAAAAAAAX/xAAUEAEAAAAAAAAAAAAAAAAAAAAA/8QAFQEBAQAAAAAAAAAAAAAAAAAA\
+     BAb/xAAUEQEAAAAAAAAAAAAAAAAAAAAA/9oADAMBAAIRAxEAPwCMAArn/9k=";
+
+#[test]
+fn tight_jpeg() {
+    let data = STANDARD.decode(JPEG).unwrap();
+    let len = data.len();
+    let body =
+        [&[0x90, u8::try_from(len & 0x7f).unwrap() | 0x80, u8::try_from(len >> 7).unwrap()][..], &data];
+    let pixels = shown([0, 0, 4, 2], 7, &body.concat()).unwrap();
+    for pixel in &pixels {
+        let near =
+            [200, 40, 40].iter().zip(&pixel.to_be_bytes()[1..]).all(|(want, is)| is.abs_diff(*want) < 8);
+        assert!(near, "{pixel:06x}");
+    }
+    assert_eq!(shown([0, 0, 2, 2], 7, &body.concat()), Err(ScreenError::Jpeg), "of another size");
+    let broken = [&[0x90, 20][..], &data[..20]].concat();
+    assert_eq!(shown([0, 0, 4, 2], 7, &broken), Err(ScreenError::Jpeg));
 }
 
 #[test]
