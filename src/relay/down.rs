@@ -22,8 +22,9 @@ where
     /// One buffer's worth of progress, or `Pending` when there is nothing to do or no room to do it.
     pub(super) fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.poll_write_viewer(cx));
-        if self.target_open && self.tape.is_some() {
-            ready!(self.poll_tape(cx));
+        // When it ends here, the next round writes the goodbye.
+        if self.target_open && self.tape.is_some() && !ready!(self.poll_tape(cx)) {
+            return Poll::Ready(());
         }
         if !self.target_open {
             return Poll::Pending;

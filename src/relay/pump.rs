@@ -219,17 +219,19 @@ where
         self
     }
 
-    /// Ready when what may be read next finds room on the tape, or there is none.
-    pub(super) fn poll_tape(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(tape) = &mut self.tape else { return Poll::Ready(()) };
-        if ready!(tape.poll_room(cx)).is_err() {
-            let strict = tape.is_strict();
-            self.tape = None;
-            if strict {
-                self.finish_for(End::Recording);
-            }
+    /// Ready when what may be read next finds room on the tape, or there is none; `false`: the session must not go
+    /// on without.
+    pub(super) fn poll_tape(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Some(tape) = &mut self.tape else { return Poll::Ready(true) };
+        if ready!(tape.poll_room(cx)).is_ok() {
+            return Poll::Ready(true);
         }
-        Poll::Ready(())
+        let strict = tape.is_strict();
+        self.tape = None;
+        if strict {
+            self.finish_for(End::Recording);
+        }
+        Poll::Ready(!strict)
     }
 
     /// When to look at the clock again.

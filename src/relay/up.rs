@@ -30,8 +30,8 @@ where
         if !self.viewer_open {
             return Poll::Pending;
         }
-        if self.tape.is_some() {
-            ready!(self.poll_tape(cx));
+        if self.tape.is_some() && !ready!(self.poll_tape(cx)) {
+            return Poll::Ready(());
         }
         let mut buffer = Buffer::take();
         let front = if self.filter.is_some() { ViewOnly::ROOM } else { 0 };

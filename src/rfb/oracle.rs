@@ -186,52 +186,6 @@ pub fn canvas(data: &[u8]) {
     assert_eq!(run(size), whole);
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    /// A version line in front makes most inputs go deeper.
-    fn input() -> impl Strategy<Value = Vec<u8>> {
-        let line = prop::sample::select(vec!["", "RFB 003.003\n", "RFB 003.007\n", "RFB 003.008\n"]);
-        let byte = prop_oneof![3 => 0u8..8, 1 => any::<u8>()];
-        (any::<[u8; 2]>(), line, prop::collection::vec(byte, 0..120))
-            .prop_map(|(head, line, tail)| [&head, line.as_bytes(), &tail].concat())
-    }
-
-    proptest! {
-        #[test]
-        fn handshakes(data in input()) {
-            super::target(&data);
-            super::vencrypt(&data);
-            super::viewer(&data);
-            super::handshake(&data);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn view_only(data in prop::collection::vec(
-            prop_oneof![
-                4 => Just(0u8),
-                2 => prop::sample::select(vec![1u8, 2, 3, 4, 5, 6, 150, 248, 250, 251, 253, 255]),
-                1 => any::<u8>(),
-            ],
-            0..120,
-        )) {
-            super::view_only(&data);
-        }
-    }
-
-    proptest! {
-        // Each case may paint two whole screens.
-        #![proptest_config(ProptestConfig::with_cases(48))]
-        #[test]
-        fn canvas(data in input()) {
-            super::canvas(&data);
-        }
-    }
-}
-
 /// Reads an FBS recording: the same records however it is split, and what was read is written the same.
 pub fn fbs(data: &[u8]) {
     let Some((size, bytes)) = split(data) else { return };
@@ -279,5 +233,51 @@ pub fn screen(data: &[u8]) {
     // What was drawn before an error, or of a rectangle that has not all come, is nobody's concern.
     if whole.0.is_ok() {
         assert_eq!((whole.1, &whole.2), (pieces.1, &pieces.2));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    /// A version line in front makes most inputs go deeper.
+    fn input() -> impl Strategy<Value = Vec<u8>> {
+        let line = prop::sample::select(vec!["", "RFB 003.003\n", "RFB 003.007\n", "RFB 003.008\n"]);
+        let byte = prop_oneof![3 => 0u8..8, 1 => any::<u8>()];
+        (any::<[u8; 2]>(), line, prop::collection::vec(byte, 0..120))
+            .prop_map(|(head, line, tail)| [&head, line.as_bytes(), &tail].concat())
+    }
+
+    proptest! {
+        #[test]
+        fn handshakes(data in input()) {
+            super::target(&data);
+            super::vencrypt(&data);
+            super::viewer(&data);
+            super::handshake(&data);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn view_only(data in prop::collection::vec(
+            prop_oneof![
+                4 => Just(0u8),
+                2 => prop::sample::select(vec![1u8, 2, 3, 4, 5, 6, 150, 248, 250, 251, 253, 255]),
+                1 => any::<u8>(),
+            ],
+            0..120,
+        )) {
+            super::view_only(&data);
+        }
+    }
+
+    proptest! {
+        // Each case may paint two whole screens.
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn canvas(data in input()) {
+            super::canvas(&data);
+        }
     }
 }

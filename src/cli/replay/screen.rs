@@ -20,7 +20,7 @@ const MAX_VIEWERS: usize = 16;
 
 pub(super) async fn serve(path: &Path, pace: Pace, listen: SocketAddr) -> anyhow::Result<()> {
     // What cannot be played at all is told at once.
-    Playback::open(path, pace, Instant::now())?.load()?;
+    Playback::open(path, pace, Instant::now())?;
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     print::line(format_args!(
@@ -82,7 +82,9 @@ impl Playback {
         self.formats = journal(&self.path).pixel_formats().collect();
         self.formats.reverse();
         self.screen = Screen::default();
-        self.advance()
+        self.advance()?;
+        // A blank screen is there from the beginning on.
+        self.load()
     }
 
     fn advance(&mut self) -> anyhow::Result<()> {
@@ -139,7 +141,6 @@ impl Playback {
 async fn show(mut socket: TcpStream, path: &Path, pace: Pace) -> anyhow::Result<()> {
     socket.set_nodelay(true)?;
     let mut playback = Playback::open(path, pace, Instant::now())?;
-    playback.load()?;
     let mut viewing = Viewing::default();
     let mut buffer = [0; 4096];
     loop {

@@ -40,7 +40,7 @@ pub use keep::{Kept, Library, LibraryError, Part, Swept};
 pub use tape::Tape;
 
 use sink::Sink;
-use tape::{Closed, Track};
+use tape::{Closed, Manner, Track};
 
 /// Why a session is not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -178,11 +178,13 @@ impl Recorder {
             shared.audit.record(|| about.event(Some("not-begun")));
             RecordError::Begin(error)
         })?;
-        let track =
-            Arc::new(Track::new(sink, Arc::clone(shared), about.protocol == Protocol::Vnc || settings.input));
-        let strict = wanted.policy == Record::Required || settings.on_failure == OnRecordingFailure::End;
+        let manner = Manner {
+            // Of a VNC viewer's, the pixel format has to be known.
+            up: about.protocol == Protocol::Vnc || settings.input,
+            strict: wanted.policy == Record::Required || settings.on_failure == OnRecordingFailure::End,
+        };
         shared.audit.record(|| about.event(Some("started")));
-        Ok(Recording { track, strict })
+        Ok(Recording(Arc::new(Track::new(sink, Arc::clone(shared), manner))))
     }
 
     /// Whether a session that need not be recorded goes on without, when it cannot be.
@@ -226,26 +228,23 @@ impl Drop for Inner {
 /// A session's recording, for whoever holds the session. Dropped without [`Recording::finish`], it is closed as
 /// `abandoned`, and removed if nothing was recorded.
 #[derive(Debug)]
-pub struct Recording {
-    track: Arc<Track>,
-    strict: bool,
-}
+pub struct Recording(Arc<Track>);
 
 impl Recording {
     /// The pump's end of it.
     pub fn tape(&self) -> Tape {
-        Tape::new(Arc::clone(&self.track), self.strict)
+        Tape::new(Arc::clone(&self.0))
     }
 
     /// The session has ended: all that was recorded is written, then the files are closed. Does not wait for it.
     pub fn finish(self, cause: &'static str) {
-        self.track.close(Closed::Ended(cause));
+        self.0.close(Closed::Ended(cause));
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.track.close(Closed::Abandoned);
+        self.0.close(Closed::Abandoned);
     }
 }
 

@@ -192,7 +192,7 @@ impl Sink {
         let mut out = Out::default();
         match &mut self.format {
             Format::Cast { encoder, .. } => encoder.finish(micros, &mut out.data),
-            Format::Fbs(screen) => screen.handshake(millis(micros), &mut out.data),
+            Format::Fbs(screen) => screen.handshake(&mut out.data),
         }
         let flushed = self.flush(&out);
         let ended =
@@ -236,7 +236,7 @@ impl Screen {
                 }
             }
             Way::Down => {
-                self.handshake(millis, data);
+                self.handshake(data);
                 let offset = written + data.len() as u64;
                 let (then, there) = self.indexed;
                 if millis.saturating_sub(then) >= INDEX_MILLIS || offset - there >= INDEX_BYTES {
@@ -248,9 +248,10 @@ impl Screen {
         }
     }
 
-    fn handshake(&mut self, millis: u32, data: &mut Vec<u8>) {
+    /// A recording begins with a screen, if a blank one.
+    fn handshake(&mut self, data: &mut Vec<u8>) {
         if let (Some(init), Some(format)) = (self.init.take(), self.format) {
-            fbs::record(millis, &fbs::handshake(&init, format), data);
+            fbs::record(0, &fbs::handshake(&init, format), data);
         }
     }
 }

@@ -52,8 +52,16 @@ pub(super) struct Track {
     shared: Arc<Shared>,
     /// When its time begins.
     begun: OnceLock<Instant>,
-    /// Whether what the viewer sends is wanted.
-    up: bool,
+    manner: Manner,
+}
+
+/// How a session is recorded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// What the viewer sends is wanted too.
+    pub(super) up: bool,
+    /// The session ends with the recording.
+    pub(super) strict: bool,
 }
 
 /// Bytes on their way to the disk.
@@ -106,13 +114,13 @@ impl Head {
 }
 
 impl Track {
-    pub(super) fn new(sink: Sink, shared: Arc<Shared>, up: bool) -> Self {
+    pub(super) fn new(sink: Sink, shared: Arc<Shared>, manner: Manner) -> Self {
         let (queue, begun) = (Mutex::default(), OnceLock::new());
-        Self { queue, sink: Mutex::new(Some(sink)), shared, begun, up }
+        Self { queue, sink: Mutex::new(Some(sink)), shared, begun, manner }
     }
 
     fn put(self: &Arc<Self>, way: Way, now: Instant, bytes: &[u8]) {
-        if bytes.is_empty() || (way == Way::Up && !self.up) {
+        if bytes.is_empty() || (way == Way::Up && !self.manner.up) {
             return;
         }
         let micros = now.saturating_duration_since(*self.begun.get_or_init(|| now)).as_micros();
@@ -156,15 +164,13 @@ impl Track {
 #[derive(Debug)]
 pub struct Tape {
     track: Arc<Track>,
-    /// The session ends with the recording.
-    strict: bool,
     /// Until when room is waited for.
     deadline: Option<Instant>,
 }
 
 impl Tape {
-    pub(super) fn new(track: Arc<Track>, strict: bool) -> Self {
-        Self { track, strict, deadline: None }
+    pub(super) fn new(track: Arc<Track>) -> Self {
+        Self { track, deadline: None }
     }
 
     /// Records what the console sent.
@@ -184,7 +190,7 @@ impl Tape {
 
     /// Whether the session ends with the recording.
     pub(in crate::relay) fn is_strict(&self) -> bool {
-        self.strict
+        self.track.manner.strict
     }
 
     /// Ready when there is room for a read. Wakes the task when there is.

@@ -380,7 +380,7 @@ impl Screen {
         let area = Area { x: from.u16()?, y: from.u16()?, w: from.u16()?, h: from.u16()? };
         let encoding = from.u32()?.cast_signed();
         let Some(canvas) = &mut self.canvas else { return Err(ScreenError::Handshake.into()) };
-        if encoding < 0 || encoding > 0xffff {
+        if !(0..=0xffff).contains(&encoding) {
             return self.pseudo(encoding, area, from);
         }
         let area = canvas.check(area)?;
