@@ -13,7 +13,6 @@ use consolegate::relay::{Counters, End, Plan, Pump, run, stop_pair};
 use consolegate::tokens::{Grant, Options};
 use consolegate::ws::Decoder;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;

@@ -243,7 +243,7 @@ async fn stalled(policy: Record) -> (usize, End) {
     let watching = tokio::spawn(async move {
         let mut all = Vec::new();
         let _ = read.read_to_end(&mut all).await;
-        all.len()
+        all
     });
     let begun = Instant::now();
     let mut taken = 0;
@@ -264,7 +264,10 @@ async fn stalled(policy: Record) -> (usize, End) {
     let _ = write.write_all(&GOODBYE).await;
     let end = end.await.unwrap();
     drop((write, target));
-    watching.await.unwrap();
+    let shown = watching.await.unwrap();
+    // RFC 6455 section 5.5.1: a close frame with 1011, and the reason.
+    let told = shown.windows(19).any(|bytes| bytes == b"\x03\xf3this console must");
+    assert_eq!(told, policy == Record::Required);
     drop(disk);
     recording.finish(end.name());
     recorder.stop();

@@ -41,13 +41,31 @@ export class TextStage {
 
 /** What noVNC takes for a connection. What it sends was said long ago, and goes nowhere. */
 class Tape {
+  #waiting = [];
+  #open = null;
   binaryType = 'arraybuffer';
   protocol = '';
-  readyState = 'open';
-  onopen = null;
+  readyState = 'connecting';
   onmessage = null;
   onerror = null;
   onclose = null;
+
+  get onopen() {
+    return this.#open;
+  }
+
+  /** noVNC connects a moment after it was made, and sets this with all the others. */
+  set onopen(handler) {
+    this.#open = handler;
+    queueMicrotask(() => this.#begin());
+  }
+
+  #begin() {
+    if (this.readyState !== 'connecting') return;
+    this.readyState = 'open';
+    this.#open?.();
+    for (const bytes of this.#waiting.splice(0)) this.deliver(bytes);
+  }
 
   send() {}
 
@@ -57,7 +75,8 @@ class Tape {
   }
 
   deliver(bytes) {
-    this.onmessage?.({ data: bytes.slice().buffer });
+    if (this.readyState === 'connecting') this.#waiting.push(bytes);
+    else if (this.readyState === 'open') this.onmessage?.({ data: bytes.slice().buffer });
   }
 }
 
@@ -88,7 +107,7 @@ export class ScreenStage extends EventTarget {
   }
 
   write(bytes) {
-    if (this.#tape?.readyState === 'open') this.#tape.deliver(bytes);
+    this.#tape?.deliver(bytes);
   }
 
   close() {
