@@ -70,8 +70,10 @@ class Tape {
   send() {}
 
   close() {
+    if (this.readyState === 'closed') return;
     this.readyState = 'closed';
-    this.onclose?.({ code: 1000, reason: '', wasClean: true });
+    // As a connection would: not before noVNC waits for it.
+    queueMicrotask(() => this.onclose?.({ code: 1000, reason: '', wasClean: true }));
   }
 
   deliver(bytes) {
@@ -80,9 +82,13 @@ class Tape {
   }
 }
 
+/** The length of RFB's version line, which noVNC wants to come by itself. */
+const VERSION = 12;
+
 export class ScreenStage extends EventTarget {
   #rfb = null;
   #tape = null;
+  #begun = false;
 
   constructor() {
     super();
@@ -96,6 +102,7 @@ export class ScreenStage extends EventTarget {
   restart() {
     this.close();
     this.#tape = new Tape();
+    this.#begun = false;
     this.#rfb = new RFB(this.element, this.#tape, { shared: true });
     this.#rfb.viewOnly = true;
     this.#rfb.focusOnClick = false;
@@ -107,7 +114,11 @@ export class ScreenStage extends EventTarget {
   }
 
   write(bytes) {
-    this.#tape?.deliver(bytes);
+    if (!this.#tape) return;
+    const rest = this.#begun ? 0 : VERSION;
+    this.#begun = true;
+    if (rest) this.#tape.deliver(bytes.subarray(0, rest));
+    this.#tape.deliver(bytes.subarray(rest));
   }
 
   close() {
