@@ -1,6 +1,5 @@
 //! `/v1/sessions` and `/v1/revoke`: who is on which console of the fleet now, and the end of that.
 
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use http::StatusCode;
@@ -20,7 +19,7 @@ pub(super) async fn list(admin: &Admin) -> Reply {
     let (mut all, complete) = admin.roster.list().await;
     all.sort_unstable_by_key(|session| (seconds(session), session.id));
     let local = admin.proxy.sessions();
-    let recorded = |id| Some(local.find(id)?.recorded.load(Ordering::Relaxed));
+    let recorded = |id| Some(local.find(id)?.is_recorded());
     let sessions: Vec<_> = all.iter().map(|session| view(session, recorded(session.id))).collect();
     respond(StatusCode::OK, &json!({"sessions": sessions, "complete": complete}))
 }

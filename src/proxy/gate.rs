@@ -247,6 +247,9 @@ async fn reach(
         // Set nowhere else: the session is new.
         let _ = seat.session.breaker.set(breaker);
     }
+    if let Some(resizer) = stream.resizer() {
+        let _ = seat.session.resizer.set(resizer);
+    }
     let (stream, outcome, early) = match grant.protocol {
         Protocol::Vnc => {
             let greeting = greet::target(stream, &target.vnc_security);

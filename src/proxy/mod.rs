@@ -3,6 +3,7 @@
 //! A page load, a HEAD, a foreign Origin or a console that is down never spends a token.
 
 mod channels;
+mod control;
 mod fleet;
 mod gate;
 mod greet;
@@ -302,7 +303,11 @@ impl Proxy {
         if answer.send(upgrade::switching(&attempt.offer, None)).is_ok()
             && let Some((stream, early)) = take_stream(attempt.on_upgrade).await
         {
-            refusal.show(Channel::new(stream, early, true), attempt.serial_page).await;
+            let mut viewer = Channel::new(stream, early, true);
+            if attempt.offer.control {
+                viewer = viewer.controlled();
+            }
+            refusal.show(viewer, attempt.serial_page).await;
         }
     }
 
@@ -319,6 +324,17 @@ impl Proxy {
             return None;
         };
         let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
+        let mut control = None;
+        if attempt.offer.control {
+            let (channel, hello) = control::open(&entered.seat, &entered.plan);
+            control = Some(channel);
+            viewer = viewer.controlled();
+            if let Err(end) = viewer.tell(&hello).await {
+                self.account(&attempt.trail, &entered.seat.session, begun, &end).await;
+                return None;
+            }
+        }
+        entered.seat.announce();
         let mut filter = None;
         if let Some(outcome) = entered.outcome.take() {
             let early = std::mem::take(&mut entered.early);
@@ -356,6 +372,9 @@ impl Proxy {
         }
         if let Some(recording) = &recording {
             pump = pump.recorded(recording.tape());
+        }
+        if let Some(control) = control {
+            pump = pump.controlled(control);
         }
         let Attempt { trail, load, .. } = attempt;
         Some(Live { proxy: self, seat, begun, pump, stop, trail, recording, _load: load })

@@ -1,7 +1,6 @@
 //! Whether a session is recorded, and what of its opening is.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
@@ -35,7 +34,8 @@ pub(super) async fn begin(proxy: &Proxy, seat: &Seat, target: &Target) -> Result
     };
     match begun {
         Ok(recording) => {
-            session.recorded.store(true, Ordering::Relaxed);
+            // Set nowhere else: the session is new.
+            let _ = session.recorded.set(recording.running());
             Ok(Some(recording))
         }
         // What is said over SPICE and MKS has no form that could be played: only who insists is refused.

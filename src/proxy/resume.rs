@@ -199,7 +199,7 @@ fn may_return(end: &End) -> bool {
         End::Recording => true,
         End::Idle | End::MaxSession | End::TakenOver | End::Revoked => false,
         End::ServerDeleted | End::ServerMoved | End::ServerRebuilt | End::ServerStopped => false,
-        End::Protocol(_) | End::ViewOnly(_) | End::MainChannel => false,
+        End::Protocol(_) | End::Control(_) | End::ViewOnly(_) | End::MainChannel => false,
     }
 }
 

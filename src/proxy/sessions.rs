@@ -15,8 +15,8 @@ use crate::config::{Limits, Viewers};
 use crate::fleet::{Moved, Pass};
 use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
-use crate::net::stream::Breaker;
-use crate::relay::{Counters, End, Stop, StopHandle, stop_pair};
+use crate::net::stream::{Breaker, Resizer};
+use crate::relay::{Counters, End, Mailbox, Notice, Stop, StopHandle, stop_pair};
 use crate::tokens::{Grant, Nonce, TokenKey};
 
 use super::channels::{Channels, NoChannel, Viewer};
@@ -41,8 +41,8 @@ pub struct Session {
     /// Payload bytes so far.
     pub counters: Arc<Counters>,
     stop: StopHandle,
-    /// Whether it is recorded.
-    pub recorded: AtomicBool,
+    /// Set when its recording begins: whether that goes on.
+    pub(super) recorded: OnceLock<Arc<AtomicBool>>,
     /// When it got its place among those of all proxies, by the store's clock in milliseconds; none: the greatest.
     pub(super) entered: AtomicU64,
     /// What was moved when somebody last looked, and how fast: bytes and bytes a second, to viewer and to target.
@@ -51,12 +51,21 @@ pub struct Session {
     pub(super) breaker: OnceLock<Breaker>,
     /// Set with the 101, if its viewer may come back: what it holds the store's record with.
     pub(super) comeback: OnceLock<Nonce>,
+    /// Set with it, if the line has a terminal whose size can be set.
+    pub(super) resizer: OnceLock<Resizer>,
+    /// Where notices for the viewer go, if it has a control channel.
+    pub(super) mailbox: OnceLock<Arc<Mailbox>>,
 }
 
 impl Session {
     /// Sends a break on its line; `false`: there is no line, or none that can be broken.
     pub fn send_break(&self) -> bool {
         self.breaker.get().is_some_and(Breaker::send)
+    }
+
+    /// Whether it is recorded.
+    pub fn is_recorded(&self) -> bool {
+        self.recorded.get().is_some_and(|running| running.load(Ordering::Relaxed))
     }
 
     /// Asks it to end.
@@ -169,6 +178,8 @@ impl Drop for Admission {
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) session: Arc<Session>,
+    /// Whether the others on the console know of it.
+    announced: bool,
     admission: Admission,
     _project: KeyedPermit<ProjectId>,
     /// Its place among those of all proxies; the last to be given back.
@@ -227,7 +238,7 @@ impl Sessions {
         }
         present.push(Arc::clone(&session));
         drop(present);
-        Ok((Seat { session, admission, _project: project, pass: None }, stop))
+        Ok((Seat { session, announced: false, admission, _project: project, pass: None }, stop))
     }
 
     /// A place for a further channel of the SPICE viewer who has spent the token, within all limits but the
@@ -254,7 +265,7 @@ impl Sessions {
             return Err(Full::Project);
         };
         self.consoles.entry(console(&session.grant)).or_default().push(Arc::clone(&session));
-        Ok(Some((Seat { session, admission, _project: project, pass: None }, stop)))
+        Ok(Some((Seat { session, announced: false, admission, _project: project, pass: None }, stop)))
     }
 
     /// All of them, in no order; some may still be on their way to their 101.
@@ -325,11 +336,13 @@ impl Session {
             source,
             counters: Arc::default(),
             stop: handle,
-            recorded: AtomicBool::new(false),
+            recorded: OnceLock::new(),
             entered: AtomicU64::new(u64::MAX),
             seen: Default::default(),
             breaker: OnceLock::new(),
             comeback: OnceLock::new(),
+            resizer: OnceLock::new(),
+            mailbox: OnceLock::new(),
             grant,
         };
         (Arc::new(session), stop)
@@ -340,6 +353,33 @@ impl Seat {
     /// The token is spent, and its SPICE viewer may open further channels until this session ends.
     pub(super) fn lead(&self, viewer: Viewer) {
         self.admission.sessions.channels.lead(self.session.key, viewer, Arc::clone(&self.session));
+    }
+
+    /// Viewers on this console, this one among them.
+    pub(super) fn viewers(&self) -> usize {
+        let present = self.admission.sessions.consoles.get(&console(&self.session.grant));
+        present.map_or(0, |present| viewers(&present))
+    }
+
+    /// Tells the others on the console that this viewer has come, and, when the seat is left, that it is gone.
+    pub(super) fn announce(&mut self) {
+        let grant = &self.session.grant;
+        if self.session.further {
+            return;
+        }
+        self.announced = true;
+        if let Some(present) = self.admission.sessions.consoles.get(&console(grant)) {
+            let joined = Notice::Joined { user: grant.user.clone(), viewers: viewers(&present) };
+            self.tell(&present, &joined);
+        }
+    }
+
+    fn tell(&self, present: &[Arc<Session>], notice: &Notice) {
+        for other in present.iter().filter(|other| other.id != self.session.id) {
+            if let Some(mailbox) = other.mailbox.get() {
+                mailbox.post(notice);
+            }
+        }
     }
 
     /// Ends the other sessions on this console, unless one of them was quicker to end this one.
@@ -365,10 +405,19 @@ impl Drop for Seat {
         ended.add(&self.session.counters);
         if let Some(mut present) = self.admission.sessions.consoles.get_mut(&key) {
             present.retain(|other| other.id != self.session.id);
+            if self.announced {
+                let user = self.session.grant.user.clone();
+                self.tell(&present, &Notice::Left { user, viewers: viewers(&present) });
+            }
         }
         self.admission.sessions.consoles.remove_if(&key, |_, present| present.is_empty());
         self.admission.sessions.left.notify_waiters();
     }
+}
+
+/// Viewers among a console's sessions: a SPICE viewer has several.
+fn viewers(present: &[Arc<Session>]) -> usize {
+    present.iter().filter(|session| !session.further).count()
 }
 
 fn console(grant: &Grant) -> Console {

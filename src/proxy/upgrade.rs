@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::tokens::Token;
-use crate::ws::{HandshakeError, Offer};
+use crate::ws::{CONTROL, HandshakeError, Offer};
 
 /// Seconds to wait, told with 429 and 503: limits free up as sessions end, and a store comes back in seconds.
 const RETRY_AFTER: &str = "5";
@@ -91,8 +91,9 @@ pub(super) fn switching(offer: &Offer, cookie: Option<HeaderValue>) -> Response<
     if let Ok(accept) = HeaderValue::from_str(&offer.accept) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if offer.binary {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("binary"));
+    if offer.control || offer.binary {
+        let chosen = if offer.control { CONTROL } else { "binary" };
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
     }
     if let Some(cookie) = cookie {
         headers.insert(header::SET_COOKIE, cookie);

@@ -22,7 +22,7 @@ where
     /// One buffer's worth of progress, or `Pending` when there is nothing to do or no room to do it.
     pub(super) fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.poll_write_viewer(cx));
-        // When it ends here, the next round writes the goodbye.
+        // When it fails, the next round writes what the viewer is told.
         if self.target_open && self.tape.is_some() && !ready!(self.poll_tape(cx)) {
             return Poll::Ready(());
         }

@@ -17,9 +17,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use crate::rfb::ViewOnly;
-use crate::ws::{Close, Decoder, Kind, control_frame};
+use crate::ws::{Close, Decoder, Kind, control_frame, text_frame};
 
 use super::buffer::Buffer;
+use super::control::{Control, Notice, to_json};
 use super::deadlines::{CLOSING, Deadlines, Due};
 use super::end::{End, Side};
 use super::record::Tape;
@@ -27,6 +28,9 @@ use super::record::Tape;
 /// Buffers moved in each direction before other sessions on the worker get a turn. Measured: with bulk
 /// sessions on the same thread, the delay of a small message grows with this number.
 const ROUNDS: usize = 2;
+
+/// Unsent control frames beyond which no pong and no notice is added: a viewer that does not read gets no more.
+pub(super) const MAX_CONTROL_QUEUE: usize = 1024;
 
 /// Bytes held back at most: a UTF-8 character's first three.
 pub(super) const MAX_CARRY: usize = 3;
@@ -123,6 +127,7 @@ pub struct Pump<V, T> {
     pub(super) filter: Option<Box<ViewOnly>>,
     /// What is recorded of the session goes here.
     pub(super) tape: Option<Box<Tape>>,
+    pub(super) channel: Option<Box<Control>>,
     pub(super) counters: Arc<Counters>,
     pub(super) deadlines: Deadlines,
     /// Read already, before the pump began.
@@ -180,6 +185,7 @@ where
             view_only: plan.view_only,
             filter: None,
             tape: None,
+            channel: None,
             counters,
             deadlines: Deadlines::new(Instant::now(), plan.ping, plan.idle, plan.longest),
             early_viewer,
@@ -219,8 +225,8 @@ where
         self
     }
 
-    /// Ready when what may be read next finds room on the tape, or there is none; `false`: the session must not go
-    /// on without.
+    /// Ready when what may be read next finds room on the tape, or there is none; `false`: it has failed, and there is
+    /// something to tell the viewer first.
     pub(super) fn poll_tape(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let Some(tape) = &mut self.tape else { return Poll::Ready(true) };
         if ready!(tape.poll_room(cx)).is_ok() {
@@ -230,8 +236,11 @@ where
         self.tape = None;
         if strict {
             self.finish_for(End::Recording);
+        } else if self.channel.is_some() && !self.viewer_deaf && !self.close_queued {
+            let notice = to_json(&Notice::Recording { recording: false });
+            self.control.extend_from_slice(&text_frame(&notice));
         }
-        Poll::Ready(!strict)
+        Poll::Ready(false)
     }
 
     /// When to look at the clock again.
@@ -239,6 +248,26 @@ where
         let tape = self.tape.as_ref().and_then(|tape| tape.deadline());
         let next = self.deadlines.next();
         if tape.is_none() { next } else { tape.min(next.or(tape)) }
+    }
+
+    /// The viewer has a control channel; the decoder takes its text messages apart.
+    #[must_use]
+    pub fn controlled(mut self: Box<Self>, channel: Control) -> Box<Self> {
+        self.channel = Some(Box::new(channel));
+        self
+    }
+
+    /// Queues what the viewer is to be told.
+    fn poll_notices(&mut self, cx: &Context<'_>) {
+        if let Some(channel) = &self.channel
+            && self.control.len() < MAX_CONTROL_QUEUE
+            && !self.viewer_deaf
+            && !self.close_queued
+        {
+            for notice in channel.poll_notices(cx) {
+                self.control.extend_from_slice(&text_frame(&notice));
+            }
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, stop: &mut Stop, timer: &mut Timer<'_>) -> Poll<End> {
@@ -251,6 +280,7 @@ where
                     return Poll::Ready(end);
                 }
             }
+            self.poll_notices(cx);
             let down = self.poll_down(cx);
             let up = self.poll_up(cx);
             if self.is_finished() {
@@ -433,7 +463,7 @@ where
         // For TLS the close_notify.
         viewer.shutdown().await?;
         // What is still on its way in would reset the connection, and the close with it.
-        if matches!(end, End::Protocol(_)) {
+        if matches!(end, End::Protocol(_) | End::Control(_)) {
             tokio::io::copy(&mut viewer, &mut tokio::io::sink()).await?;
         }
         io::Result::Ok(())

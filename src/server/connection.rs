@@ -22,7 +22,6 @@ use crate::admin::{Admin, Content};
 use crate::api::{Api, Source};
 use crate::audit::Audit;
 use crate::limits::{Cap, CapPermit};
-use crate::net::pooled::Pooled;
 use crate::net::stream::ViewerStream;
 use crate::net::tls::TlsAcceptor;
 use crate::net::workers::Accepted;
@@ -139,7 +138,7 @@ async fn hang_up(on_upgrade: OnUpgrade, _permit: Arc<CapPermit>) {
 async fn establish(shared: &Shared, socket: TcpStream) -> Option<ViewerStream> {
     let socket = tokio::net::TcpStream::from_std(socket).ok()?;
     let Some(tls) = &shared.tls else { return Some(ViewerStream::Tcp(socket)) };
-    match timeout(TLS_HANDSHAKE, tls.accept(Pooled::new(socket))).await {
+    match timeout(TLS_HANDSHAKE, tls.accept(socket)).await {
         Ok(Ok(stream)) => Some(ViewerStream::Tls(Box::new(stream))),
         Ok(Err(error)) => {
             debug!(%error, "TLS handshake failed");
@@ -165,10 +164,6 @@ async fn route(
     let source = shared.proxy.source(connection.peer, request.headers());
     request.extensions_mut().insert(Source(source));
     if roles.admin {
-        // The page needs no credential; what it shows does.
-        if let Some(page) = shared.web.respond_admin(&request) {
-            return page.map(Either::Left);
-        }
         return shared.admin.respond(request, shared.draining.load(Ordering::SeqCst)).await;
     }
     serve_public(shared, roles, request, connection).await.map(Either::Left)

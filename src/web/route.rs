@@ -3,8 +3,10 @@
 /// The serial page's file; no URL names it, for it answers paths that end in `/`.
 pub(super) const SERIAL_PAGE: &str = "serial.html";
 
-/// The page of the admin listener, and of no other.
+/// The page of recordings, on the admin listener too.
 pub(super) const RECORDINGS_PAGE: &str = "recordings.html";
+/// The operator's page, on the admin listener alone.
+pub(super) const OPERATOR_PAGE: &str = "admin.html";
 
 const VNC_PAGES: [&str; 3] = ["vnc.html", "vnc_auto.html", "vnc_lite.html"];
 
@@ -30,14 +32,6 @@ pub(super) fn route<'a>(path: &'a str, query: Option<&str>) -> Option<Place<'a>>
         return Some(Place::Page(page));
     }
     (directory.rsplit('/').next() == Some("assets")).then_some(Place::Asset(last))
-}
-
-/// What the admin listener has: `/recordings.html` and `/assets/<name>`, at the root alone.
-pub(super) fn admin_route(path: &str) -> Option<Place<'_>> {
-    if path.strip_prefix('/') == Some(RECORDINGS_PAGE) {
-        return Some(Place::Page(RECORDINGS_PAGE));
-    }
-    path.strip_prefix("/assets/").filter(|name| !name.contains('/')).map(Place::Asset)
 }
 
 fn has_token(query: &str) -> bool {
@@ -71,6 +65,7 @@ mod tests {
             ("/serial/pod.region", Some("token=T"), None),
             ("/serial.html", Some("token=T"), None),
             ("/recordings.html", None, None),
+            ("/admin.html", None, None),
             ("/vnc.html/", None, None),
             ("/VNC.html", None, None),
             ("/%76nc.html", None, None),
@@ -82,16 +77,6 @@ mod tests {
         ];
         for (path, query, expected) in cases {
             assert_eq!(route(path, *query), *expected, "{path} {query:?}");
-        }
-    }
-
-    #[test]
-    fn paths_of_the_admin_listener() {
-        let check = |path, expected| assert_eq!(admin_route(path), expected, "{path}");
-        check("/recordings.html", Some(Place::Page(RECORDINGS_PAGE)));
-        check("/assets/a.js", Some(Place::Asset("a.js")));
-        for path in ["/", "/x/recordings.html", "/vnc.html", "/assets/x/a.js", "/assets", "recordings.html"] {
-            check(path, None);
         }
     }
 }

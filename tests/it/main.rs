@@ -10,7 +10,9 @@
 
 mod admin;
 mod audit;
+mod connect;
 mod console;
+mod control;
 mod dialects;
 mod drain;
 mod endings;
@@ -34,6 +36,7 @@ mod metrics;
 mod native;
 mod openapi;
 mod openstack;
+mod operator;
 mod recording;
 mod recording_admin;
 mod redis;
@@ -47,7 +50,9 @@ mod spice;
 mod support;
 mod tempest;
 mod tls;
+mod tls_openssl;
 mod tokens_once;
+mod tunnel;
 mod vnc_hostile;
 mod vnc_password;
 mod vnc_security;

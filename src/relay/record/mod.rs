@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
@@ -234,6 +235,11 @@ impl Recording {
     /// The pump's end of it.
     pub fn tape(&self) -> Tape {
         Tape::new(Arc::clone(&self.0))
+    }
+
+    /// Whether it goes on, for those who show it.
+    pub fn running(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0.running)
     }
 
     /// The session has ended: all that was recorded is written, then the files are closed. Does not wait for it.

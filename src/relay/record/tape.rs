@@ -1,5 +1,6 @@
 //! Between the relay and the disk: one bounded queue per recorded session.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub(super) struct Track {
     /// When its time begins.
     begun: OnceLock<Instant>,
     manner: Manner,
+    /// For whoever shows it: it has begun and has not failed.
+    pub(super) running: Arc<AtomicBool>,
 }
 
 /// How a session is recorded.
@@ -116,7 +119,8 @@ impl Head {
 impl Track {
     pub(super) fn new(sink: Sink, shared: Arc<Shared>, manner: Manner) -> Self {
         let (queue, begun) = (Mutex::default(), OnceLock::new());
-        Self { queue, sink: Mutex::new(Some(sink)), shared, begun, manner }
+        let running = Arc::new(AtomicBool::new(true));
+        Self { queue, sink: Mutex::new(Some(sink)), shared, begun, manner, running }
     }
 
     fn put(self: &Arc<Self>, way: Way, now: Instant, bytes: &[u8]) {
@@ -220,5 +224,6 @@ impl Tape {
     pub(in crate::relay) fn stall(&mut self) {
         self.deadline = None;
         lock(&self.track.queue).failed = true;
+        self.track.running.store(false, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,7 @@
 //! The one thread that writes recordings: takes what a session has queued and appends it, in one go.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::{error, info};
 
@@ -56,6 +57,7 @@ fn end(shared: &Shared, track: &Track, mut sink: Sink, closed: Closed, failure: 
     let (session, target) = (about.id, about.target.clone());
     if let Some(error) = failure {
         error!(%session, %target, %error, "recording failed");
+        track.running.store(false, Ordering::Relaxed);
         let waker = {
             let mut queue = lock(&track.queue);
             queue.failed = true;
