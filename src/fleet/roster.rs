@@ -9,7 +9,7 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::relay::End;
-use crate::tokens::{Grant, Live, RedisStore, Revoke, StoreError, StoreFuture, TokenKey, Why};
+use crate::tokens::{Grant, Live, Present, RedisStore, Revoke, StoreError, StoreFuture, TokenKey, Why};
 
 use super::event::{Event, Whom};
 use super::{Fleet, Listed, Moved, lock};
@@ -159,11 +159,16 @@ impl Roster {
 
     async fn restate(&self, store: &RedisStore) {
         let (local, fleet) = (Arc::clone(&self.local), self.fleet.clone());
-        let places = move || {
-            let entered = local.list().into_iter().filter(|session| session.entered != u64::MAX);
-            entered.map(|session| (session.entered, fleet.place(&session))).collect()
+        let present = move || {
+            let list = local.list();
+            let all = list.iter().map(|session| session.id).collect();
+            let entered = list.into_iter().filter(|session| session.entered != u64::MAX);
+            Present {
+                entered: entered.map(|session| (session.entered, fleet.place(&session))).collect(),
+                all,
+            }
         };
-        match store.restate(&self.fleet.0.id, places).await {
+        match store.restate(&self.fleet.0.id, present).await {
             Ok(now) => self.local.entered_by(now),
             Err(error) => warn!(%error, "this process' sessions are not known to the others yet"),
         }
