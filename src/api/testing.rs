@@ -53,6 +53,7 @@ pub(super) fn settings() -> Settings {
             format: TokenFormat::Uuid,
             capacity: 1000,
             enforce: false,
+            resume: None,
         },
         urls: Urls {
             openstack_novnc: "{public_url}/vnc_lite.html?path=%3Ftoken%3D{token}".into(),

@@ -15,9 +15,9 @@ use crate::config::{Limits, Viewers};
 use crate::fleet::{Moved, Pass};
 use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
-use crate::net::stream::Breaker;
-use crate::relay::{Counters, End, Stop, StopHandle, stop_pair};
-use crate::tokens::{Grant, TokenKey};
+use crate::net::stream::{Breaker, Resizer};
+use crate::relay::{Counters, End, Mailbox, Notice, Stop, StopHandle, stop_pair};
+use crate::tokens::{Grant, Nonce, TokenKey};
 
 use super::channels::{Channels, NoChannel, Viewer};
 
@@ -47,6 +47,12 @@ pub struct Session {
     seen: [AtomicU64; 4],
     /// Set when the console is reached, if it is a line that can be broken.
     pub(super) breaker: OnceLock<Breaker>,
+    /// Set with the 101, if its viewer may come back: what it holds the store's record with.
+    pub(super) comeback: OnceLock<Nonce>,
+    /// Set with it, if the line has a terminal whose size can be set.
+    pub(super) resizer: OnceLock<Resizer>,
+    /// Where notices for the viewer go, if it has a control channel.
+    pub(super) mailbox: OnceLock<Arc<Mailbox>>,
 }
 
 impl Session {
@@ -119,6 +125,7 @@ pub struct Sessions {
     projects: KeyedCap<ProjectId>,
     per_target: usize,
     empty: Notify,
+    left: Notify,
     pub(super) channels: Channels,
     /// What ended sessions moved. Held while one leaves, so that it is counted here or there, never both.
     ended: Mutex<Traffic>,
@@ -164,6 +171,8 @@ impl Drop for Admission {
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) session: Arc<Session>,
+    /// Whether the others on the console know of it.
+    announced: bool,
     admission: Admission,
     _project: KeyedPermit<ProjectId>,
     /// Its place among those of all proxies; the last to be given back.
@@ -180,6 +189,7 @@ impl Sessions {
             projects: KeyedCap::new(limits.sessions_per_project),
             per_target: limits.sessions_per_target,
             empty: Notify::new(),
+            left: Notify::new(),
             ended: Mutex::default(),
             channels: Channels::default(),
         })
@@ -208,17 +218,20 @@ impl Sessions {
         let project = self.projects.acquire(&grant.project).ok_or(Full::Project)?;
         let (session, stop) = Session::new(key, grant, admission.source, false);
         let mut present = self.consoles.entry(console(&session.grant)).or_default();
-        if viewers == Viewers::Deny && !present.is_empty() {
+        // A viewer who came back takes the place of what it left.
+        let left_behind = |other: &Session| other.key == session.key && other.is_stopped();
+        if viewers == Viewers::Deny && !present.iter().all(|other| left_behind(other)) {
             return Err(Full::InUse);
         }
         // A thief takes the place of those it will end.
-        let seated = || present.iter().filter(|session| !session.further).count();
+        let counts = |other: &&Arc<Session>| !other.further && !left_behind(other);
+        let seated = || present.iter().filter(counts).count();
         if viewers == Viewers::Share && self.per_target != 0 && seated() >= self.per_target {
             return Err(Full::Target);
         }
         present.push(Arc::clone(&session));
         drop(present);
-        Ok((Seat { session, admission, _project: project, pass: None }, stop))
+        Ok((Seat { session, announced: false, admission, _project: project, pass: None }, stop))
     }
 
     /// A place for a further channel of the SPICE viewer who has spent the token, within all limits but the
@@ -245,7 +258,7 @@ impl Sessions {
             return Err(Full::Project);
         };
         self.consoles.entry(console(&session.grant)).or_default().push(Arc::clone(&session));
-        Ok(Some((Seat { session, admission, _project: project, pass: None }, stop)))
+        Ok(Some((Seat { session, announced: false, admission, _project: project, pass: None }, stop)))
     }
 
     /// All of them, in no order; some may still be on their way to their 101.
@@ -268,6 +281,26 @@ impl Sessions {
     /// The session of this id.
     pub fn find(&self, id: Uuid) -> Option<Arc<Session>> {
         self.list().into_iter().find(|session| session.id == id)
+    }
+
+    /// Ends what the viewer who came back has left behind here.
+    pub(super) fn oust(&self, key: &TokenKey) {
+        let left_behind = self.list().into_iter().filter(|session| session.key == *key);
+        left_behind.for_each(|session| session.stop(End::TakenOver));
+    }
+
+    /// Waits until no session of this token is left; ask for it to end first.
+    pub(super) async fn vacated(&self, key: &TokenKey) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            // From here on no leaving is missed.
+            left.as_mut().enable();
+            if !self.list().iter().any(|session| session.key == *key) {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// Ends every session.
@@ -299,6 +332,9 @@ impl Session {
             entered: AtomicU64::new(u64::MAX),
             seen: Default::default(),
             breaker: OnceLock::new(),
+            comeback: OnceLock::new(),
+            resizer: OnceLock::new(),
+            mailbox: OnceLock::new(),
             grant,
         };
         (Arc::new(session), stop)
@@ -309,6 +345,33 @@ impl Seat {
     /// The token is spent, and its SPICE viewer may open further channels until this session ends.
     pub(super) fn lead(&self, viewer: Viewer) {
         self.admission.sessions.channels.lead(self.session.key, viewer, Arc::clone(&self.session));
+    }
+
+    /// Viewers on this console, this one among them.
+    pub(super) fn viewers(&self) -> usize {
+        let present = self.admission.sessions.consoles.get(&console(&self.session.grant));
+        present.map_or(0, |present| viewers(&present))
+    }
+
+    /// Tells the others on the console that this viewer has come, and, when the seat is left, that it is gone.
+    pub(super) fn announce(&mut self) {
+        let grant = &self.session.grant;
+        if self.session.further {
+            return;
+        }
+        self.announced = true;
+        if let Some(present) = self.admission.sessions.consoles.get(&console(grant)) {
+            let joined = Notice::Joined { user: grant.user.clone(), viewers: viewers(&present) };
+            self.tell(&present, &joined);
+        }
+    }
+
+    fn tell(&self, present: &[Arc<Session>], notice: &Notice) {
+        for other in present.iter().filter(|other| other.id != self.session.id) {
+            if let Some(mailbox) = other.mailbox.get() {
+                mailbox.post(notice);
+            }
+        }
     }
 
     /// Ends the other sessions on this console, unless one of them was quicker to end this one.
@@ -334,9 +397,19 @@ impl Drop for Seat {
         ended.add(&self.session.counters);
         if let Some(mut present) = self.admission.sessions.consoles.get_mut(&key) {
             present.retain(|other| other.id != self.session.id);
+            if self.announced {
+                let user = self.session.grant.user.clone();
+                self.tell(&present, &Notice::Left { user, viewers: viewers(&present) });
+            }
         }
         self.admission.sessions.consoles.remove_if(&key, |_, present| present.is_empty());
+        self.admission.sessions.left.notify_waiters();
     }
+}
+
+/// Viewers among a console's sessions: a SPICE viewer has several.
+fn viewers(present: &[Arc<Session>]) -> usize {
+    present.iter().filter(|session| !session.further).count()
 }
 
 fn console(grant: &Grant) -> Console {

@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::tokens::Token;
-use crate::ws::{HandshakeError, Offer};
+use crate::ws::{CONTROL, HandshakeError, Offer};
 
 /// Seconds to wait, told with 429 and 503: limits free up as sessions end, and a store comes back in seconds.
 const RETRY_AFTER: &str = "5";
@@ -82,7 +82,7 @@ pub(super) fn source(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) 
 }
 
 /// The answer that makes the connection a WebSocket (RFC 6455 section 4.2.2).
-pub(super) fn switching(offer: &Offer) -> Response<Full<Bytes>> {
+pub(super) fn switching(offer: &Offer, cookie: Option<HeaderValue>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -91,8 +91,12 @@ pub(super) fn switching(offer: &Offer) -> Response<Full<Bytes>> {
     if let Ok(accept) = HeaderValue::from_str(&offer.accept) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
-    if offer.binary {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("binary"));
+    if offer.control || offer.binary {
+        let chosen = if offer.control { CONTROL } else { "binary" };
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+    }
+    if let Some(cookie) = cookie {
+        headers.insert(header::SET_COOKIE, cookie);
     }
     response
 }

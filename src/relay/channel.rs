@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::ws::{Close, CloseCode, Decoder, HEADER_ROOM, Kind, control_frame, put_header};
+use crate::ws::{Close, CloseCode, Decoder, HEADER_ROOM, Kind, control_frame, put_header, text_frame};
 
+use super::control::{Notice, to_json};
 use super::end::End;
 
 /// Read at a time: handshake messages and key strokes are small.
@@ -38,6 +39,18 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
         Self { stream, decoder: Decoder::new(accepts_text), early, closed: false, failed: false }
     }
 
+    /// The viewer speaks the control channel: its text messages are no payload.
+    #[must_use]
+    pub fn controlled(mut self) -> Self {
+        self.decoder = self.decoder.with_notes();
+        self
+    }
+
+    /// Sends a notice.
+    pub async fn tell(&mut self, notice: &Notice) -> Result<(), End> {
+        self.write(&text_frame(&to_json(notice))).await
+    }
+
     /// Waits for the viewer's next bytes and appends their payload, which may be none (a control frame).
     /// Cancel-safe: nothing is read unless it is also appended, and nothing is written; see
     /// [`Channel::answer_ping`].
@@ -54,6 +67,8 @@ impl<V: AsyncRead + AsyncWrite + Unpin> Channel<V> {
         };
         let decoded = self.decoder.decode(bytes);
         payload.extend_from_slice(&bytes[decoded.payload]);
+        // Nothing can be asked of a console that does not stand yet.
+        drop(self.decoder.take_notes());
         match decoded.stop {
             None => Ok(()),
             Some(Ok(_close)) => {

@@ -6,6 +6,8 @@ use crate::rfb::{GreetError, ViewOnlyError};
 use crate::tokens::Why;
 use crate::ws::{CloseCode, FrameError};
 
+use super::control::ControlError;
+
 /// One of a session's two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -30,6 +32,8 @@ pub enum End {
     Handshake(GreetError),
     /// The viewer broke RFC 6455.
     Protocol(FrameError),
+    /// The viewer misused the control channel.
+    Control(ControlError),
     /// A viewer who may only watch sent what cannot be filtered.
     ViewOnly(ViewOnlyError),
     /// The viewer answered no ping.
@@ -70,6 +74,7 @@ impl End {
             Self::TargetFailed(_) => "target_failed",
             Self::Handshake(_) => "handshake",
             Self::Protocol(_) => "protocol",
+            Self::Control(_) => "control",
             Self::ViewOnly(_) => "view_only",
             Self::Silent => "viewer_silent",
             Self::Stalled(Side::Viewer) => "viewer_stalled",
@@ -98,6 +103,10 @@ impl End {
             Self::Handshake(error) if error.by_viewer() => return (CloseCode::Protocol, error.to_string()),
             Self::Handshake(error) => return (CloseCode::Failed, error.to_string()),
             Self::Protocol(error) => return (error.close_code(), error.to_string()),
+            Self::Control(error @ ControlError::Malformed) => {
+                return (CloseCode::Protocol, error.to_string());
+            }
+            Self::Control(error @ ControlError::TooMany) => return (CloseCode::Policy, error.to_string()),
             Self::ViewOnly(error) => return (CloseCode::Policy, error.to_string()),
             Self::Silent => (CloseCode::Policy, "no answer to pings"),
             Self::Stalled(Side::Viewer) => (CloseCode::Policy, "the viewer stopped reading"),

@@ -2,6 +2,7 @@
 
 mod buffer;
 mod channel;
+mod control;
 mod deadlines;
 mod down;
 mod end;
@@ -12,5 +13,6 @@ mod up;
 mod tests;
 
 pub use channel::Channel;
+pub use control::{Command, Control, ControlError, Hello, Mailbox, Notice, Remote, Role};
 pub use end::{End, Side};
 pub use pump::{Counters, Plan, Pump, Stop, StopHandle, run, stop_pair};

@@ -17,15 +17,19 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use crate::rfb::ViewOnly;
-use crate::ws::{Close, Decoder, Kind, control_frame};
+use crate::ws::{Close, Decoder, Kind, control_frame, text_frame};
 
 use super::buffer::Buffer;
+use super::control::Control;
 use super::deadlines::{CLOSING, Deadlines, Due};
 use super::end::{End, Side};
 
 /// Buffers moved in each direction before other sessions on the worker get a turn. Measured: with bulk
 /// sessions on the same thread, the delay of a small message grows with this number.
 const ROUNDS: usize = 2;
+
+/// Unsent control frames beyond which no pong and no notice is added: a viewer that does not read gets no more.
+pub(super) const MAX_CONTROL_QUEUE: usize = 1024;
 
 /// Bytes held back at most: a UTF-8 character's first three.
 pub(super) const MAX_CARRY: usize = 3;
@@ -120,6 +124,7 @@ pub struct Pump<V, T> {
     pub(super) whole_characters: bool,
     pub(super) view_only: bool,
     pub(super) filter: Option<Box<ViewOnly>>,
+    pub(super) channel: Option<Box<Control>>,
     pub(super) counters: Arc<Counters>,
     pub(super) deadlines: Deadlines,
     /// Read already, before the pump began.
@@ -176,6 +181,7 @@ where
             whole_characters: plan.whole_characters,
             view_only: plan.view_only,
             filter: None,
+            channel: None,
             counters,
             deadlines: Deadlines::new(Instant::now(), plan.ping, plan.idle, plan.longest),
             early_viewer,
@@ -208,6 +214,26 @@ where
         self
     }
 
+    /// The viewer has a control channel; the decoder takes its text messages apart.
+    #[must_use]
+    pub fn controlled(mut self: Box<Self>, channel: Control) -> Box<Self> {
+        self.channel = Some(Box::new(channel));
+        self
+    }
+
+    /// Queues what the viewer is to be told.
+    fn poll_notices(&mut self, cx: &Context<'_>) {
+        if let Some(channel) = &self.channel
+            && self.control.len() < MAX_CONTROL_QUEUE
+            && !self.viewer_deaf
+            && !self.close_queued
+        {
+            for notice in channel.poll_notices(cx) {
+                self.control.extend_from_slice(&text_frame(&notice));
+            }
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>, stop: &mut Stop, timer: &mut Timer<'_>) -> Poll<End> {
         if let Poll::Ready(cause) = stop.poll_cause(cx) {
             self.finish_for(cause);
@@ -218,6 +244,7 @@ where
                     return Poll::Ready(end);
                 }
             }
+            self.poll_notices(cx);
             let down = self.poll_down(cx);
             let up = self.poll_up(cx);
             if self.is_finished() {
@@ -396,7 +423,7 @@ where
         // For TLS the close_notify.
         viewer.shutdown().await?;
         // What is still on its way in would reset the connection, and the close with it.
-        if matches!(end, End::Protocol(_)) {
+        if matches!(end, End::Protocol(_) | End::Control(_)) {
             tokio::io::copy(&mut viewer, &mut tokio::io::sink()).await?;
         }
         io::Result::Ok(())

@@ -18,6 +18,8 @@ use crate::ws::Decoder;
 
 use super::{Counters, End, Plan, Pump, Side, StopHandle, run, stop_pair};
 
+mod control;
+
 /// A running session: the viewer's WebSocket, the target's end, the stop handle and the result.
 struct Session {
     viewer: WebSocketStream<DuplexStream>,

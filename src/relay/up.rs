@@ -13,10 +13,7 @@ use crate::ws::Kind;
 
 use super::buffer::Buffer;
 use super::end::{End, Side};
-use super::pump::{Pending, Pump, poll_read};
-
-/// Unsent control frames beyond which no pong is added: a viewer that pings and does not read gets no more.
-const MAX_CONTROL_QUEUE: usize = 1024;
+use super::pump::{MAX_CONTROL_QUEUE, Pending, Pump, poll_read};
 
 impl<V, T> Pump<V, T>
 where
@@ -59,6 +56,12 @@ where
             && let Some(ping) = self.decoder.take_ping()
         {
             self.queue_control(Kind::Pong, &ping);
+        }
+        if let Some(channel) = &mut self.channel
+            && let Some(notes) = self.decoder.take_notes()
+            && let Err(error) = channel.heard(&notes, now)
+        {
+            return self.viewer_failed(End::Control(error));
         }
         match decoded.stop {
             None => {}

@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::net::listen::{Acceptor, ListenError, bind};
 use crate::net::tls::{TlsAcceptor, TlsError};
 use crate::net::workers::{Handler, Workers};
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 use crate::relay::End;
 use crate::targets::{Changes, DialPolicy, Registry, RegistryError};
 use crate::tokens::{
@@ -163,14 +163,15 @@ impl Server {
         let revoker = Revoker::new(Arc::clone(&store), Arc::clone(&live));
         let kept = (role != Role::Issuer).then(|| roster.clone());
         let admin = Admin::new(&config.admin, Arc::clone(&proxy), roster, Arc::clone(&registry), revoker);
-        let admin = admin.observed(audit.clone(), metrics.clone());
         let https = config.proxy.public_url.starts_with("https:");
+        let web = Web::new(&config.proxy.frame_ancestors, https)?;
+        let admin = admin.observed(audit.clone(), metrics.clone()).with_pages(web.clone());
         let inventory = Arc::clone(&inventory);
         let api = Api::new(&config, inventory, Arc::clone(&store), fingerprints, authenticator, clock, live);
         let shared = Arc::new(Shared {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
             tls,
-            web: Web::new(&config.proxy.frame_ancestors, https)?,
+            web,
             api: Arc::new(api.observed(audit.clone(), metrics)),
             proxy,
             admin,
@@ -309,6 +310,8 @@ async fn attend(
     commands: &mut mpsc::Receiver<Command>,
 ) {
     let mut sweep = tokio::time::interval(SWEEP);
+    let mut renew = tokio::time::interval(proxy::RENEW);
+    let mut renewing = tokio::spawn(std::future::ready(()));
     let mut files = config.target_files();
     files.extend(shared.tls.iter().flat_map(TlsAcceptor::files));
     let mut watch = watch::Watch::new(files).await;
@@ -325,6 +328,10 @@ async fn attend(
             () = watch.changed(watch::EVERY) => reload(config, shared),
             _ = sweep.tick() => {
                 memory.map(MemoryStore::sweep);
+            }
+            // A round that takes longer, with a store that does not answer, is not overtaken.
+            _ = renew.tick(), if renewing.is_finished() => {
+                renewing = tokio::spawn(Arc::clone(&shared.proxy).renew());
             }
         }
     }

@@ -15,11 +15,11 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::config::Program;
-use crate::net::stream::{Breaker, Line};
+use crate::net::stream::{Breaker, Line, Resizer, Sizes};
 
 use super::tty::ended;
 
-/// A terminal's usual size; a serial line carries none.
+/// A terminal's usual size, until a viewer tells its own.
 const SIZE: (u16, u16) = (24, 80);
 
 /// How long a program that was hung up on may take to say goodbye to its BMC before it is killed.
@@ -31,6 +31,8 @@ pub(super) struct CommandLine {
     /// Taken out only to be ended.
     child: Option<Child>,
     leader: Option<Pid>,
+    resizer: Resizer,
+    sizes: Sizes,
 }
 
 impl std::fmt::Debug for CommandLine {
@@ -58,7 +60,15 @@ impl CommandLine {
         }
         let child = command.spawn(pts)?;
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok(Self { pty, child: Some(child), leader })
+        let (resizer, sizes) = Resizer::pair();
+        Ok(Self { pty, child: Some(child), leader, resizer, sizes })
+    }
+
+    fn poll_sizes(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready((columns, rows)) = self.sizes.poll_size(cx) {
+            // The program may have ended; then there is nobody to tell.
+            let _ = self.pty.resize(Size::new(rows, columns));
+        }
     }
 
     /// What a terminal that is switched off tells its programs.
@@ -126,11 +136,17 @@ impl Line for CommandLine {
         // A pty has no line to break; ipmitool and ssh have escape keys of their own for it.
         None
     }
+
+    fn resizer(&self) -> Option<Resizer> {
+        Some(self.resizer.clone())
+    }
 }
 
 impl AsyncRead for CommandLine {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ended(Pin::new(&mut self.get_mut().pty).poll_read(cx, buf))
+        let this = self.get_mut();
+        this.poll_sizes(cx);
+        ended(Pin::new(&mut this.pty).poll_read(cx, buf))
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::info;
 
 use crate::config::Endpoint;
-use crate::net::stream::{Breaker, Line, TargetStream};
+use crate::net::stream::{Breaker, Line, Resizer, Sizes, TargetStream};
 use crate::serial;
 
 use super::{ConnectError, DialPolicy, connect};
@@ -59,6 +59,10 @@ struct Reconnecting {
     notice: Vec<u8>,
     breaker: Option<Breaker>,
     breaks: Option<tokio::sync::mpsc::Receiver<()>>,
+    resizer: Option<Resizer>,
+    sizes: Option<Sizes>,
+    /// The viewer's, for the next connection too.
+    size: Option<(u16, u16)>,
     shut: bool,
 }
 
@@ -74,6 +78,7 @@ pub fn reconnecting(
         Some(_) => Some(Breaker::pair()).unzip(),
         None => (None, None),
     };
+    let (resizer, sizes) = stream.resizer().map(|_| Resizer::pair()).unzip();
     TargetStream::Line(Box::new(Reconnecting {
         dial: Dial { endpoint: endpoint.clone(), policy: policy.clone(), patience },
         state: State::Up(stream),
@@ -83,6 +88,9 @@ pub fn reconnecting(
         notice: Vec::new(),
         breaker,
         breaks,
+        resizer,
+        sizes,
+        size: None,
         shut: false,
     }))
 }
@@ -141,6 +149,25 @@ impl Reconnecting {
         }
     }
 
+    fn poll_sizes(&mut self, cx: &mut Context<'_>) {
+        let Some(sizes) = &mut self.sizes else { return };
+        if let Poll::Ready(size) = sizes.poll_size(cx) {
+            // Once more, for the waker: only the latest counts.
+            let size = if let Poll::Ready(newer) = sizes.poll_size(cx) { newer } else { size };
+            self.size = Some(size);
+            self.resize();
+        }
+    }
+
+    fn resize(&self) {
+        if let State::Up(stream) = &self.state
+            && let Some(resizer) = stream.resizer()
+            && let Some((columns, rows)) = self.size
+        {
+            resizer.send(columns, rows);
+        }
+    }
+
     /// Some of the notice, if there is one.
     fn tell(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let count = self.notice.len().min(buf.remaining());
@@ -154,12 +181,17 @@ impl Line for Reconnecting {
     fn breaker(&self) -> Option<Breaker> {
         self.breaker.clone()
     }
+
+    fn resizer(&self) -> Option<Resizer> {
+        self.resizer.clone()
+    }
 }
 
 impl AsyncRead for Reconnecting {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.poll_breaks(cx);
+        this.poll_sizes(cx);
         loop {
             if this.tell(buf) {
                 return Poll::Ready(Ok(()));
@@ -180,6 +212,7 @@ impl AsyncRead for Reconnecting {
                         this.notice.extend_from_slice(serial::notice(BACK).as_bytes());
                         this.since = Instant::now();
                         this.state = State::Up(stream);
+                        this.resize();
                     }
                     Err(error) => {
                         info!(%error, "the line did not come back");

@@ -92,15 +92,20 @@ impl Revoker {
         Self { store, live }
     }
 
-    /// What the token permits or has opened; `None` if it is unknown, expired, or spent and its session over.
+    /// What the token permits or has opened; `None` if it is unknown, expired, or spent, its session over and its
+    /// viewer's time to come back as well.
     ///
     /// # Errors
     /// If the store does not answer.
     pub async fn holder(&self, key: TokenKey) -> Result<Option<Arc<Grant>>, StoreError> {
         let fresh = self.store.peek(key).await?.map(|peek| peek.grant);
-        match fresh {
+        let holder = match fresh {
+            Some(grant) => Some(grant),
+            None => self.live.holder(&key).await?,
+        };
+        match holder {
             Some(grant) => Ok(Some(grant)),
-            None => self.live.holder(&key).await,
+            None => self.store.kept(key).await,
         }
     }
 

@@ -16,6 +16,10 @@ pub const MAX_FRAME: u64 = 1 << 20;
 /// Largest control frame payload, in bytes (RFC 6455 section 5.5).
 pub const MAX_CONTROL: usize = 125;
 
+/// Largest text message taken apart from the bytes, in bytes: the longest of them is under a hundred, but
+/// for what later versions may add.
+pub const MAX_NOTE: usize = 4096;
+
 /// Room to leave in front of a payload for the largest server frame header (10 bytes), rounded up.
 pub const HEADER_ROOM: usize = 16;
 
@@ -89,6 +93,9 @@ pub enum FrameError {
     /// A control frame that is fragmented or above [`MAX_CONTROL`].
     #[error("control frame is fragmented or too long")]
     Control,
+    /// A text message above [`MAX_NOTE`] where these are taken apart.
+    #[error("text message of more than {MAX_NOTE} bytes")]
+    Note,
     /// A continuation of nothing, or a new message inside another.
     #[error("fragments out of order")]
     Fragments,
@@ -107,7 +114,7 @@ impl FrameError {
     /// The close code that tells the viewer (RFC 6455 section 7.4.1).
     pub fn close_code(self) -> super::CloseCode {
         match self {
-            Self::TooBig(_) => super::CloseCode::TooBig,
+            Self::TooBig(_) | Self::Note => super::CloseCode::TooBig,
             Self::Text => super::CloseCode::Unsupported,
             Self::NotUtf8 => super::CloseCode::InvalidData,
             _ => super::CloseCode::Protocol,
@@ -141,6 +148,16 @@ pub struct Decoder {
     control: [u8; MAX_CONTROL],
     control_len: u8,
     ping: Option<Vec<u8>>,
+    notes: Option<Box<Notes>>,
+}
+
+/// Text messages apart from the bytes.
+#[derive(Debug, Default)]
+struct Notes {
+    /// Whole ones, a NUL behind each.
+    whole: Vec<u8>,
+    /// Of the one under way.
+    begun: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +184,22 @@ impl Decoder {
             control: [0; MAX_CONTROL],
             control_len: 0,
             ping: None,
+            notes: None,
         }
+    }
+
+    /// The same, with text messages taken apart: they are no payload, and [`Decoder::take_notes`] has them.
+    #[must_use]
+    pub fn with_notes(mut self) -> Self {
+        self.notes = Some(Box::default());
+        self
+    }
+
+    /// The whole text messages since the last call, a NUL behind each, which none in JSON has within. As the
+    /// caller takes them with every buffer, they are bounded by its size and [`MAX_NOTE`].
+    pub fn take_notes(&mut self) -> Option<Vec<u8>> {
+        let notes = self.notes.as_mut().filter(|notes| !notes.whole.is_empty())?;
+        Some(std::mem::take(&mut notes.whole))
     }
 
     /// Decodes all of `buf`: afterwards `payload` bytes of it are the viewer's data, the rest is spent.
@@ -216,6 +248,13 @@ impl Decoder {
         }
         self.header_len = 0;
         self.remaining = self.length(extended).map_err(Err)?;
+        if let Some(notes) = &self.notes
+            && !self.kind.is_control()
+            && self.open == Some(Kind::Text)
+            && notes.begun.len() as u64 + self.remaining > MAX_NOTE as u64
+        {
+            return Err(Err(FrameError::Note));
+        }
         let mut key = [0; 4];
         key.copy_from_slice(&self.header[2 + extended..2 + extended + 4]);
         self.mask = Mask::new(key);
@@ -240,7 +279,7 @@ impl Decoder {
         }
         match (self.kind, self.open) {
             (Kind::Continuation, None) | (Kind::Text | Kind::Binary, Some(_)) => Err(FrameError::Fragments),
-            (Kind::Text, None) if !self.accepts_text => Err(FrameError::Text),
+            (Kind::Text, None) if !self.accepts_text && self.notes.is_none() => Err(FrameError::Text),
             (Kind::Continuation, Some(_)) => Ok(()),
             (kind, _) => {
                 self.open = Some(kind);
@@ -275,6 +314,15 @@ impl Decoder {
             control.copy_from_slice(&buf[*at..*at + here]);
             self.mask.apply(control);
             self.control_len += u8::try_from(here).unwrap_or(0);
+        } else if self.open == Some(Kind::Text)
+            && let Some(notes) = &mut self.notes
+        {
+            let from = notes.begun.len();
+            notes.begun.extend_from_slice(&buf[*at..*at + here]);
+            self.mask.apply(&mut notes.begun[from..]);
+            if !self.text.push(&notes.begun[from..]) {
+                return Err(Err(FrameError::NotUtf8));
+            }
         } else if here > 0 {
             if payload.start == payload.end {
                 *payload = *at..*at;
@@ -302,6 +350,12 @@ impl Decoder {
                 if self.last {
                     if self.open == Some(Kind::Text) && !self.text.at_boundary() {
                         return Err(Err(FrameError::NotUtf8));
+                    }
+                    if self.open == Some(Kind::Text)
+                        && let Some(notes) = &mut self.notes
+                    {
+                        notes.whole.append(&mut notes.begun);
+                        notes.whole.push(0);
                     }
                     self.open = None;
                 }
@@ -332,6 +386,16 @@ pub fn put_header(buf: &mut [u8], at: usize, len: usize) -> usize {
             at - 10
         }
     }
+}
+
+/// A whole, unmasked text frame.
+pub fn text_frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0; HEADER_ROOM];
+    frame.extend_from_slice(text.as_bytes());
+    let at = put_header(&mut frame, HEADER_ROOM, text.len());
+    frame[at] = 0x80 | Kind::Text.bits();
+    frame.drain(..at);
+    frame
 }
 
 /// A whole control frame; `payload` beyond [`MAX_CONTROL`] is cut.
@@ -374,6 +438,45 @@ mod tests {
         assert_eq!(buf[14..], [0x82, 125]);
         assert_eq!(put_header(&mut buf, 16, 65535), 12);
         assert_eq!(buf[12..], [0x82, 126, 0xff, 0xff]);
+    }
+
+    #[test]
+    fn notes_are_apart_from_the_bytes() {
+        let key = [0x37, 0xfa, 0x21, 0x3d];
+        let frame = |first: u8, body: &[u8]| {
+            let masked: Vec<u8> = body.iter().zip(key.iter().cycle()).map(|(b, k)| b ^ k).collect();
+            [&[first, 0x80 | u8::try_from(body.len()).unwrap()], &key[..], &masked].concat()
+        };
+        let stream = [
+            frame(0x82, b"ab"),
+            // In two fragments, a ping between them.
+            frame(0x01, b"{\"type\":"),
+            frame(0x89, b"?"),
+            frame(0x80, b"1}"),
+            frame(0x82, b"cd"),
+            frame(0x81, b""),
+            frame(0x81, "gr\u{fc}n".as_bytes()),
+        ]
+        .concat();
+        for size in 1..=stream.len() {
+            let mut decoder = Decoder::new(false).with_notes();
+            let (mut bytes, mut notes) = (Vec::new(), Vec::new());
+            for piece in stream.chunks(size) {
+                let mut piece = piece.to_vec();
+                let decoded = decoder.decode(&mut piece);
+                assert_eq!(decoded.stop, None);
+                bytes.extend_from_slice(&piece[decoded.payload]);
+                notes.extend(decoder.take_notes().unwrap_or_default());
+            }
+            assert_eq!(bytes, b"abcd");
+            assert_eq!(notes, "{\"type\":1}\0\0gr\u{fc}n\0".as_bytes());
+        }
+        let refused = |bytes: &[u8]| Decoder::new(false).with_notes().decode(&mut bytes.to_vec()).stop;
+        assert_eq!(refused(&frame(0x81, b"\xff")), Some(Err(FrameError::NotUtf8)));
+        let most = [&[0x01, 0xfe, 0x10, 0x00, 0, 0, 0, 0][..], &[b' '; MAX_NOTE]].concat();
+        assert_eq!(refused(&most), None);
+        assert_eq!(refused(&[&most[..], &[0x80, 0x81, 0, 0, 0, 0]].concat()), Some(Err(FrameError::Note)));
+        assert_eq!(text_frame("Hello"), [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
     }
 
     #[test]

@@ -12,6 +12,10 @@ const MAX_URI: usize = 4096;
 /// RFC 6455 section 1.3.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// The subprotocol of viewers that speak our control channel: binary frames are the console's bytes, each text
+/// message is one JSON object between the viewer and the proxy.
+pub const CONTROL: &str = "consolegate.v1";
+
 /// A well-formed upgrade: what to answer with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
@@ -19,6 +23,8 @@ pub struct Offer {
     pub accept: String,
     /// Whether the client offered the `binary` subprotocol, which is then chosen.
     pub binary: bool,
+    /// Whether it offered [`CONTROL`], which is chosen before `binary`.
+    pub control: bool,
 }
 
 /// Why an upgrade is refused before anything else is looked at.
@@ -78,18 +84,13 @@ pub fn check_request<B>(request: &Request<B>) -> Result<Offer, HandshakeError> {
     if STANDARD.decode(key).map(|bytes| bytes.len()) != Ok(16) {
         return Err(Malformed("Sec-WebSocket-Key must be 16 bytes in base64"));
     }
-    Ok(Offer { accept: accept(key), binary: subprotocol(headers)? })
-}
-
-/// `binary` if offered; nothing if nothing was offered; else an error: the client could not read our frames.
-fn subprotocol(headers: &HeaderMap) -> Result<bool, HandshakeError> {
-    if has_token(headers, &header::SEC_WEBSOCKET_PROTOCOL, "binary") {
-        Ok(true)
-    } else if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
-        Err(HandshakeError::Malformed("of the offered subprotocols none is `binary`"))
-    } else {
-        Ok(false)
+    let offered = |name| has_token(headers, &header::SEC_WEBSOCKET_PROTOCOL, name);
+    let (binary, control) = (offered("binary"), offered(CONTROL));
+    // Nothing offered is fine; only others offered is not: the client could not read our frames.
+    if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) && !binary && !control {
+        return Err(Malformed("of the offered subprotocols none is `binary`"));
     }
+    Ok(Offer { accept: accept(key), binary, control })
 }
 
 fn accept(key: &str) -> String {
@@ -134,7 +135,10 @@ mod tests {
     #[test]
     fn the_rfcs_sample() {
         let offer = check_request(&request(|_| {})).unwrap();
-        assert_eq!(offer, Offer { accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into(), binary: false });
+        assert_eq!(
+            offer,
+            Offer { accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into(), binary: false, control: false }
+        );
     }
 
     #[test]
@@ -179,7 +183,13 @@ mod tests {
         let both = request(|r| {
             r.headers_mut().insert("sec-websocket-protocol", "base64, binary".parse().unwrap());
         });
-        assert!(check_request(&both).unwrap().binary);
+        let offer = check_request(&both).unwrap();
+        assert!(offer.binary && !offer.control);
+        let ours = request(|r| {
+            r.headers_mut().insert("sec-websocket-protocol", "consolegate.v1, binary".parse().unwrap());
+        });
+        let offer = check_request(&ours).unwrap();
+        assert!(offer.binary && offer.control);
         assert!(is_upgrade(both.headers()));
     }
 }

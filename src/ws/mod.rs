@@ -11,6 +11,7 @@ pub mod oracle;
 
 pub use close::{Close, CloseCode};
 pub use frame::{
-    Decoded, Decoder, FrameError, HEADER_ROOM, Kind, MAX_CONTROL, MAX_FRAME, control_frame, put_header,
+    Decoded, Decoder, FrameError, HEADER_ROOM, Kind, MAX_CONTROL, MAX_FRAME, MAX_NOTE, control_frame,
+    put_header, text_frame,
 };
-pub use handshake::{HandshakeError, Offer, check_request, is_upgrade};
+pub use handshake::{CONTROL, HandshakeError, Offer, check_request, is_upgrade};

@@ -8,23 +8,27 @@ pub fn decoder(data: &[u8]) {
     let accepts_text = step & 1 == 1;
     let run = |size: usize| {
         let mut decoder = Decoder::new(accepts_text);
-        let mut bytes = Vec::new();
+        if step & 2 == 2 {
+            decoder = decoder.with_notes();
+        }
+        let (mut bytes, mut notes) = (Vec::new(), Vec::new());
         let mut last_ping = None;
         for piece in stream.chunks(size.max(1)) {
             let mut piece = piece.to_vec();
             let decoded = decoder.decode(&mut piece);
             bytes.extend_from_slice(&piece[decoded.payload]);
+            notes.extend(decoder.take_notes().unwrap_or_default());
             last_ping = decoder.take_ping().or(last_ping);
             if let Some(stop) = decoded.stop {
-                return (bytes, last_ping, Some(stop));
+                return (bytes, notes, last_ping, Some(stop));
             }
         }
-        (bytes, last_ping, None)
+        (bytes, notes, last_ping, None)
     };
     let mut whole = run(stream.len());
-    let mut pieces = run(usize::from(step >> 1));
+    let mut pieces = run(usize::from(step >> 2));
     // Text found broken at its first byte or a few later is the same verdict on a different number of bytes.
-    if matches!(whole.2, Some(Err(super::FrameError::NotUtf8))) {
+    if matches!(whole.3, Some(Err(super::FrameError::NotUtf8))) {
         whole.0.clear();
         pieces.0.clear();
     }

@@ -14,6 +14,11 @@ pub(super) enum Step {
     Peek,
     Note,
     Seat,
+    Resume,
+    Resumed,
+    Keep,
+    Forget,
+    Kept,
     // From here on about live sessions.
     Enter,
     Leave,
@@ -31,7 +36,7 @@ const COMMON: &str = include_str!("lua/common.lua");
 const LIVE: &str = include_str!("lua/live/common.lua");
 
 /// The steps' own text, in the order of [`Step`].
-const TEXTS: [&str; 8] = [
+const TEXTS: [&str; 13] = [
     include_str!("lua/create.lua"),
     include_str!("lua/claim.lua"),
     include_str!("lua/confirm.lua"),
@@ -40,6 +45,11 @@ const TEXTS: [&str; 8] = [
     include_str!("lua/peek.lua"),
     include_str!("lua/note.lua"),
     include_str!("lua/seat.lua"),
+    include_str!("lua/resume.lua"),
+    include_str!("lua/resumed.lua"),
+    include_str!("lua/keep.lua"),
+    include_str!("lua/forget.lua"),
+    include_str!("lua/kept.lua"),
 ];
 
 /// The steps about live sessions, which follow those.

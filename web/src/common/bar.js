@@ -12,11 +12,12 @@ export class Bar {
     this.note = h('span', { class: 'note' });
     this.status = h('span', { class: 'status', role: 'status' });
     this.dot = h('span', { class: 'dot', 'aria-hidden': 'true' });
+    this.badges = h('div', { class: 'badges' });
     this.tools = h('div', { class: 'tools', role: 'toolbar', 'aria-label': t('bar.tools') });
     this.element = h(
       'header',
       { class: 'bar' },
-      h('div', { class: 'who' }, this.dot, h('div', { class: 'words' }, this.name, this.note, this.status)),
+      h('div', { class: 'who' }, this.dot, h('div', { class: 'words' }, this.name, this.note, this.status), this.badges),
       this.tools,
     );
     this.tools.addEventListener('keydown', (event) => this.#walk(event));
@@ -41,6 +42,14 @@ export class Bar {
     this.name.title = name;
     this.note.textContent = note;
     document.title = name;
+  }
+
+  /** A short mark beside the state; null takes it away. @param {string} kind @param {string|null} text */
+  badge(kind, text, title = '') {
+    const old = this.badges.querySelector(`.${kind}`);
+    if (old?.textContent === (text ?? undefined)) return;
+    old?.remove();
+    if (text !== null) this.badges.append(h('span', { class: `badge ${kind}`, role: 'status', text, title }));
   }
 
   focus() {

@@ -14,8 +14,8 @@ export class Session {
   /**
    * @param {{bar: import('./bar.js').Bar, notice: import('./notice.js').Notice,
    *   parameters: import('./parameters.js').Parameters, serial: boolean,
-   *   attach: (link: Link) => void, ended: () => void}} parts
-   *   `attach` takes each new link over; `ended` is called after each end
+   *   attach: (link: Link) => void, ended: () => void, query?: () => Object<string, unknown>}} parts
+   *   `query` is what the next connection's URL says beside its token; `attach` takes each new link over; `ended` is called after each end
    */
   constructor(parts) {
     Object.assign(this, parts);
@@ -50,7 +50,9 @@ export class Session {
     clearInterval(this.#timer);
     this.bar.show('connecting', t('status.connecting'));
     this.notice.show({ title: t('notice.connecting'), busy: true });
-    const link = new Link(this.#url);
+    const url = new URL(this.#url);
+    for (const [name, value] of Object.entries(this.query?.() ?? {})) url.searchParams.set(name, String(value));
+    const link = new Link(url);
     this.link = link;
     this.live = false;
     this.explanation = '';

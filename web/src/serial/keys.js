@@ -1,6 +1,6 @@
 // The menu of keys that browsers and tablets lack, as the bytes a VT terminal sends for them.
 
-import { button, h } from '../common/dom.js';
+import { button, h, select } from '../common/dom.js';
 import { Menu, group } from '../common/menu.js';
 import { t } from '../common/strings.js';
 
@@ -29,8 +29,49 @@ const FUNCTION = [
   '\x1b[18~', '\x1b[19~', '\x1b[20~', '\x1b[21~', '\x1b[23~', '\x1b[24~',
 ].map((code, n) => [`F${n + 1}`, code]);
 
-/** @param {import('./terminal.js').Terminal} terminal */
-export function keysMenu(terminal) {
+/** Documentation/admin-guide/sysrq of the Linux kernel; on a serial line the key follows a break within 5 s. */
+const SYSRQ = [
+  ['h', 'Help'],
+  ['b', 'Reboot at once'],
+  ['c', 'Crash (for a dump)'],
+  ['e', 'Terminate all processes'],
+  ['f', 'Kill by memory shortage'],
+  ['i', 'Kill all processes'],
+  ['l', 'Backtrace of processors'],
+  ['m', 'Memory information'],
+  ['o', 'Power off'],
+  ['s', 'Sync discs'],
+  ['t', 'List tasks'],
+  ['u', 'Remount discs read-only'],
+  ['w', 'List blocked tasks'],
+];
+
+/** After the break has ended, which lasts some 0.3 s, and well within the kernel's 5 s. */
+const AFTER_BREAK_MS = 1000;
+
+/** @param {import('../common/company.js').Company} company @param {(code: string) => void} type */
+function breakGroup(company, type) {
+  const send = () => company.say({ type: 'break' });
+  const choice = select(SYSRQ.map(([key, what]) => [key, `${key.toUpperCase()}: ${what}`]), 'h', () => {});
+  choice.setAttribute('aria-label', t('keys.sysrq.serial'));
+  const sysrq = () => {
+    const key = choice.value;
+    send();
+    setTimeout(() => type(key), AFTER_BREAK_MS);
+  };
+  const pair = h('div', { class: 'pair' }, choice, button({ label: t('keys.sysrq.send'), run: sysrq }));
+  const items = group(t('keys.sysrq.serial'), 'row', button({ label: t('keys.break'), title: t('keys.break.title'), run: send }), pair);
+  const update = () => {
+    items.hidden = !company.state.breaks;
+    for (const control of items.querySelectorAll('button')) control.disabled = !company.mayType;
+  };
+  company.addEventListener('change', update);
+  update();
+  return items;
+}
+
+/** @param {import('./terminal.js').Terminal} terminal @param {import('../common/company.js').Company} company */
+export function keysMenu(terminal, company) {
   const buttons = (keys) => keys.map(([label, code, title]) => button({ label, title: title ?? label, run: () => type(code) }));
   // In application mode, which full-screen programs switch on, the arrows have other codes.
   const type = (code) => {
@@ -52,6 +93,7 @@ export function keysMenu(terminal) {
       group(t('keys.single'), 'grid four', ...buttons(SINGLE)),
       group(t('keys.control'), 'wide', ...buttons(CONTROL)),
       group(t('keys.function'), 'grid', ...buttons(FUNCTION)),
+      breakGroup(company, type),
       group(t('display.size'), 'row', size, hint),
     ],
     () => terminal.focus(),

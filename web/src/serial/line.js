@@ -6,7 +6,7 @@ const PACES = { fast: [4096, 4], slow: [64, 8] };
 /** What may wait to be sent: a large paste, and a bound. */
 const LIMIT = 4 * 1024 * 1024;
 
-/** Events: `data` with the frame's bytes or text as detail. */
+/** Events: `data` with the frame's bytes or text as detail; `refused` when somebody types who may not. */
 export class Line extends EventTarget {
   #encoder = new TextEncoder();
   #link = null;
@@ -17,14 +17,18 @@ export class Line extends EventTarget {
   constructor() {
     super();
     this.pace = 'fast';
+    /** Where in the line's output the next byte is, as the proxy counts; null before it said so. */
+    this.offset = null;
+    this.mayType = () => true;
   }
 
   /** @param {import('../common/link.js').Link} link */
   attach(link) {
     this.#drop();
     this.#link = link;
-    link.socket.addEventListener('message', ({ data }) => {
+    link.addEventListener('data', ({ detail: data }) => {
       const detail = typeof data === 'string' ? data : new Uint8Array(data);
+      if (this.offset !== null) this.offset += detail.length;
       this.dispatchEvent(new CustomEvent('data', { detail }));
     });
     link.addEventListener('end', () => this.#drop());
@@ -38,6 +42,10 @@ export class Line extends EventTarget {
   /** @param {Uint8Array} bytes */
   sendBytes(bytes) {
     if (this.#link?.socket.readyState !== WebSocket.OPEN || this.#size + bytes.length > LIMIT) return false;
+    if (!this.mayType()) {
+      this.dispatchEvent(new Event('refused'));
+      return false;
+    }
     this.#waiting.push(bytes);
     this.#size += bytes.length;
     if (!this.#timer) this.#next();

@@ -7,6 +7,7 @@ import { about } from '../common/about.js';
 import { Bar } from '../common/bar.js';
 import { beep } from '../common/beep.js';
 import { clean } from '../common/clean.js';
+import { Company } from '../common/company.js';
 import { button, checkbox, download, field, fileName, h, select, slider } from '../common/dom.js';
 import { fullscreenButton } from '../common/fullscreen.js';
 import { Notice } from '../common/notice.js';
@@ -21,6 +22,8 @@ import { SendText, copySelection } from './copy.js';
 import { Find } from './find.js';
 import { keysMenu } from './keys.js';
 import { Line } from './line.js';
+import { Log } from './log.js';
+import { Pen } from './pen.js';
 import { Terminal } from './terminal.js';
 
 const parameters = new Parameters(location.href);
@@ -29,12 +32,15 @@ document.documentElement.lang = setLanguage(parameters.text('lang'));
 const title = clean(parameters.text('title'), 120);
 const bar = new Bar(title || t('page.serial'));
 const notice = new Notice('strip');
+const company = new Company(bar);
 const line = new Line();
 const terminal = new Terminal(line);
 const back = () => terminal.focus();
 const panel = new Panel(back);
 const find = new Find(terminal);
-const keys = keysMenu(terminal);
+const pen = new Pen(company, back);
+const log = new Log();
+const keys = keysMenu(terminal, company);
 const sendText = new SendText(terminal, line);
 
 let bell = parameters.flag('bell', false);
@@ -44,7 +50,10 @@ const session = new Session({
   notice,
   parameters,
   serial: true,
+  // A page that has shown some of the line's history goes on behind it.
+  query: () => (line.offset === null ? {} : { offset: line.offset }),
   attach: (link) => {
+    company.attach(link);
     line.attach(link);
     link.addEventListener('open', () => {
       session.connected();
@@ -79,6 +88,7 @@ function sessionSection() {
     checkbox(t('session.bell'), bell, (on) => {
       bell = on;
     }).row,
+    h('div', { class: 'actions' }, button({ icon: 'download', label: t('session.log'), title: t('session.log.title'), run: saveLog })),
     h('div', { class: 'actions' }, button({ label: t('session.disconnect'), class: 'danger', run: () => session.disconnect() })),
   ];
 }
@@ -99,6 +109,35 @@ function shortcut(event) {
   return false;
 }
 
+function saveLog() {
+  download(log.blob, fileName(title || 'serial-console', 'log'));
+  back();
+}
+
+/** A window that is dragged larger changes its size with every pixel. */
+const RESIZED_MS = 150;
+let resized = 0;
+
+function tellSize() {
+  clearTimeout(resized);
+  if (!company.state.resize) return;
+  resized = setTimeout(() => company.say({ type: 'resize', columns: terminal.xterm.cols, rows: terminal.xterm.rows }), RESIZED_MS);
+}
+
+line.mayType = () => company.mayType;
+line.addEventListener('refused', () => pen.refuse());
+line.addEventListener('data', ({ detail }) => {
+  if (typeof detail !== 'string') log.add(detail);
+});
+company.addEventListener('offset', ({ detail }) => {
+  line.offset = detail;
+});
+company.addEventListener('gap', ({ detail: bytes }) => {
+  if (line.offset !== null) line.offset += bytes;
+  terminal.note(t('company.gap', { bytes }));
+});
+company.addEventListener('change', tellSize);
+terminal.xterm.onResize(tellSize);
 terminal.xterm.attachCustomKeyEventHandler(shortcut);
 terminal.xterm.onBell(() => {
   if (bell) beep();
@@ -120,7 +159,7 @@ panel.add('paste', t('panel.paste'), sendText.content);
 panel.add('session', t('panel.session'), sessionSection());
 panel.add('about', t('panel.about'), about('serial'));
 
-const stage = h('main', { class: 'stage' }, notice.element, find.element, terminal.element);
+const stage = h('main', { class: 'stage' }, notice.element, pen.element, find.element, terminal.element);
 document.body.append(bar.element, h('div', { class: 'room' }, stage, panel.element));
 bar.rename(title || t('page.serial'));
 terminal.open();

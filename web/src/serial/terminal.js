@@ -103,6 +103,11 @@ export class Terminal {
     preferences.set('screenReader', on);
   }
 
+  /** A line of the page's own between what the console says. */
+  note(text) {
+    this.xterm.write(`\x1b[0m\r\n\x1b[7m ${text} \x1b[0m\r\n`);
+  }
+
   focus() {
     this.xterm.focus();
   }

@@ -6,6 +6,7 @@ import { about } from '../common/about.js';
 import { Bar } from '../common/bar.js';
 import { beep } from '../common/beep.js';
 import { clean } from '../common/clean.js';
+import { Company } from '../common/company.js';
 import { button, checkbox, download, fileName, h } from '../common/dom.js';
 import { fullscreenButton } from '../common/fullscreen.js';
 import { Notice } from '../common/notice.js';
@@ -28,6 +29,7 @@ document.documentElement.lang = setLanguage(parameters.text('lang'));
 const title = clean(parameters.text('title'), 120);
 const bar = new Bar(title || t('page.vnc'));
 const notice = new Notice('card');
+const company = new Company(bar);
 const screen = new Screen(parameters);
 const back = () => screen.focus();
 const panel = new Panel(back);
@@ -41,7 +43,10 @@ const session = new Session({
   notice,
   parameters,
   serial: false,
-  attach: (link) => screen.attach(link),
+  attach: (link) => {
+    company.attach(link);
+    screen.attach(link);
+  },
   ended: () => {
     typing.stop();
     keys.release();
@@ -77,6 +82,15 @@ function sessionSection() {
     t('session.viewOnly.hint'),
   );
   document.documentElement.classList.toggle('view-only', screen.settings.viewOnly);
+  // The proxy drops what this viewer sends: the page need not send it.
+  company.addEventListener('change', () => {
+    const { viewOnly: forced } = company.state;
+    const chosen = forced || viewOnly.input.checked;
+    viewOnly.input.disabled = forced;
+    if (chosen === screen.settings.viewOnly) return;
+    screen.set({ viewOnly: chosen });
+    document.documentElement.classList.toggle('view-only', chosen);
+  });
   return [
     viewOnly.row,
     checkbox(t('session.bell'), bell, (on) => {

@@ -5,6 +5,7 @@ import { initLogging } from 'novnc/core/util/logging.js';
 
 import { clean } from '../common/clean.js';
 import { h } from '../common/dom.js';
+import { RawChannel } from '../common/link.js';
 
 /** The longest desktop name shown. */
 const NAME_LIMIT = 160;
@@ -33,7 +34,7 @@ export class Screen extends EventTarget {
   /** @param {import('../common/link.js').Link} link */
   attach(link) {
     this.element.querySelector('.last')?.remove();
-    const rfb = new RFB(this.element, link.socket, {
+    const rfb = new RFB(this.element, new RawChannel(link), {
       shared: this.parameters.flag('shared', true),
       repeaterID: this.parameters.text('repeaterID') ?? '',
     });

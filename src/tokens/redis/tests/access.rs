@@ -71,6 +71,32 @@ fn an_issuer_creates_and_a_proxy_claims_and_neither_does_the_other() {
 }
 
 #[test]
+fn a_proxy_lets_viewers_back_in_and_an_issuer_only_keeps_them_out() {
+    let server = with_users();
+    let (issuer, proxy) =
+        (user(&server.url(), "consolegate-issuer"), user(&server.url(), "consolegate-proxy"));
+    let spent = || {
+        let (token, secret) = (key(), key());
+        now(issuer.create(token, grant(), TTL, 0)).unwrap();
+        now(proxy.claim(token, A)).unwrap();
+        let offer = Offer { secret, times: 3, window: TTL, longest: None };
+        assert_eq!(now(proxy.confirm_with(token, A, offer)), Ok(Confirm::Confirmed));
+        (token, secret)
+    };
+    let (token, secret) = spent();
+    denied(now(issuer.resume(token, secret, key(), B)));
+    assert!(now(issuer.kept(token)).unwrap().is_some(), "whose it is, an issuer may be asked");
+    assert!(now(proxy.resume(token, secret, key(), B)).unwrap().is_some());
+    assert_eq!(now(proxy.resumed(token, B, TTL)), Ok(Confirm::Confirmed));
+    assert_eq!(now(proxy.keep(token, B, Arc::new(grant()), TTL)), Ok(Keep::Kept));
+    assert_eq!(now(issuer.revoke(Revoke::Target(grant().target))), Ok(0));
+    assert_eq!(now(proxy.keep(token, B, Arc::new(grant()), TTL)), Ok(Keep::Gone));
+    let (token, secret) = spent();
+    assert_eq!(now(proxy.forget(token, A)), Ok(()));
+    assert_eq!(now(proxy.resume(token, secret, key(), B)), Ok(None));
+}
+
+#[test]
 fn proxies_alone_say_who_lives_and_both_end_it() {
     let server = with_users();
     let (issuer, proxy) =
