@@ -72,6 +72,19 @@ impl Roster {
         }
     }
 
+    /// Whether the store answers, if there is one that others share.
+    pub async fn is_ready(&self) -> bool {
+        match &self.fleet.0.store {
+            Some(store) => store.ready().await.inspect_err(|error| debug!(%error, "not ready")).is_ok(),
+            None => true,
+        }
+    }
+
+    /// Claims and confirms that the store refused because the token was issued in another history.
+    pub fn fenced(&self) -> u64 {
+        self.fleet.0.store.as_ref().map_or(0, |store| store.fenced())
+    }
+
     /// Ends one session, wherever it is; whether there is one.
     ///
     /// # Errors

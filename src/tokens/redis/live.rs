@@ -14,7 +14,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::ids::{ProjectId, Protocol, TargetId};
-use crate::tokens::{StoreError, StoreFuture};
+use crate::tokens::{StoreError, StoreFuture, TokenKey};
 
 use super::link::{Link, LinkError};
 use super::route::REPLY;
@@ -72,12 +72,14 @@ pub struct Place {
     pub project: ProjectId,
     /// Its viewer's address.
     pub source: String,
+    /// The token it was opened with.
+    pub token: TokenKey,
     /// What is listed of it.
     pub record: String,
 }
 
 impl Place {
-    fn keys(&self) -> [String; 3] {
+    fn keys(&self) -> [String; 4] {
         let console = self.console.as_ref();
         [
             console.map_or("-".to_owned(), |(target, protocol)| {
@@ -85,6 +87,8 @@ impl Place {
             }),
             names::counted("project", self.project.as_str()),
             names::counted("source", &self.source),
+            // Enough to tell a console's viewers apart.
+            self.token.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
         ]
     }
 }
@@ -107,6 +111,8 @@ pub enum Entry {
         at: u64,
         /// Others on the console, on any proxy.
         others: usize,
+        /// Sessions of the same token, which its viewer has left behind.
+        before: usize,
     },
     /// The console takes one viewer, and has one.
     InUse,
@@ -150,9 +156,10 @@ impl RedisStore {
             let answer: Vec<String> = steps.call(&enter).await?;
             let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
             match answer[..] {
-                ["entered", at, others] => Ok(Entry::Entered {
+                ["entered", at, others, before] => Ok(Entry::Entered {
                     at: at.parse().map_err(strange)?,
                     others: others.parse().map_err(strange)?,
+                    before: before.parse().map_err(strange)?,
                 }),
                 ["in-use"] => Ok(Entry::InUse),
                 ["target"] => Ok(Entry::Target),
@@ -267,6 +274,12 @@ impl RedisStore {
             }
             Ok(all)
         })
+    }
+
+    /// Whether the store answers.
+    pub fn ready(&self) -> StoreFuture<'_, ()> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.proxies().await.map(drop) })
     }
 
     /// Whether any proxy that lives has this session.
@@ -398,5 +411,5 @@ fn time(id: &str) -> Option<u64> {
 
 /// What follows time and keys.
 fn record(value: &str) -> String {
-    value.splitn(5, ' ').nth(4).unwrap_or_default().to_owned()
+    value.splitn(6, ' ').nth(5).unwrap_or_default().to_owned()
 }

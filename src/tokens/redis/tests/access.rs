@@ -106,6 +106,7 @@ fn proxies_alone_say_who_lives_and_both_end_it() {
         console: Some(("a".into(), Protocol::Vnc)),
         project: "p".into(),
         source: "192.0.2.1".to_owned(),
+        token: key(),
         record: "{}".to_owned(),
     };
     let session = place.session;

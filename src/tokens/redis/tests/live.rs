@@ -12,6 +12,7 @@ fn place(target: &str, project: &str, source: &str) -> Place {
         console: Some((target.into(), Protocol::Serial)),
         project: project.into(),
         source: source.to_owned(),
+        token: key(),
         record: format!("{{\"of\": \"{target} {project}\"}}"),
     }
 }
@@ -27,7 +28,7 @@ fn turned(server: &Server) -> (RedisStore, impl Fn(Duration)) {
 
 fn entered(entry: Result<Entry, StoreError>) -> usize {
     match entry {
-        Ok(Entry::Entered { others, .. }) => others,
+        Ok(Entry::Entered { others, before: 0, .. }) => others,
         other => panic!("{other:?}"),
     }
 }
@@ -72,6 +73,25 @@ fn places_are_counted_over_all_proxies_and_given_back() {
     now(store.part("x")).unwrap();
     let keys: Vec<String> = server.ask(&["KEYS", "consolegate:*"]);
     assert_eq!(keys, Vec::<String>::new(), "nothing is left behind");
+}
+
+#[test]
+fn who_is_back_meets_no_one_but_others() {
+    let server = Server::start(&[]);
+    let (x, y) = (open(&server), open(&server));
+    let only = Most { target: 1, project: 1, source: 1 };
+    let first = place("a", "p", "192.0.2.1");
+    assert_eq!(entered(now(x.enter("x", &first, Manner::Deny, only))), 0);
+    let back = Place { session: Uuid::new_v4(), ..first.clone() };
+    for manner in [Manner::Deny, Manner::Share, Manner::Steal] {
+        let entry = now(y.enter("y", &back, manner, only)).unwrap();
+        assert!(matches!(entry, Entry::Entered { others: 0, before: 1, .. }), "{entry:?}");
+        now(y.leave("y", &[back.session])).unwrap();
+    }
+    let stranger = place("a", "p", "192.0.2.1");
+    assert_eq!(now(y.enter("y", &stranger, Manner::Deny, only)), Ok(Entry::InUse));
+    now(x.leave("x", &[first.session])).unwrap();
+    assert_eq!(entered(now(y.enter("y", &stranger, Manner::Deny, only))), 0);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 -- ARGV: proxy, lease, the history in which it began to say what it has, or '' to learn it; whether this is all; then
--- session and ENTERED CONSOLE PROJECT SOURCE RECORD in turn
+-- session and ENTERED CONSOLE PROJECT SOURCE TOKEN RECORD in turn
 -- Live sessions are not refused: they are there.
 local history = history()
 if not history then return not_primary() end
