@@ -19,6 +19,7 @@ pub(super) fn respond(admin: &Admin, draining: bool) -> Reply {
         unauthenticated: admin.proxy.unauthenticated(),
         targets: admin.registry.inventory().len(),
         draining,
+        fenced: admin.roster.fenced(),
         audit: admin.audit.stats().map(|stats| (stats.lines, stats.lost, stats.waiting, stats.failing)),
     };
     let mut response = Reply::new(Either::Left(Full::from(admin.metrics.render(&now))));

@@ -144,7 +144,7 @@ impl Admin {
     {
         let method = request.method().clone();
         if let Some(check) = path.strip_prefix("/health/") {
-            return self.health(check, &method, draining);
+            return self.health(check, &method, draining).await;
         }
         if path == "/openapi.json" {
             return match method {
@@ -228,7 +228,7 @@ impl Admin {
         }
     }
 
-    fn health(&self, check: &str, method: &Method, draining: bool) -> Result<Reply, Refusal> {
+    async fn health(&self, check: &str, method: &Method, draining: bool) -> Result<Reply, Refusal> {
         if method != Method::GET && method != Method::HEAD {
             return Err(Refusal::method("GET, HEAD"));
         }
@@ -237,6 +237,10 @@ impl Admin {
             "live" => Ok(respond(StatusCode::OK, &json!({"status": "live"}))),
             "ready" if draining => {
                 let body = json!({"status": "draining", "sessions": sessions});
+                Ok(respond(StatusCode::SERVICE_UNAVAILABLE, &body))
+            }
+            "ready" if !self.roster.is_ready().await => {
+                let body = json!({"status": "store", "sessions": sessions});
                 Ok(respond(StatusCode::SERVICE_UNAVAILABLE, &body))
             }
             "ready" => Ok(respond(StatusCode::OK, &json!({"status": "ready", "sessions": sessions}))),

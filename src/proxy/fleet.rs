@@ -44,7 +44,12 @@ impl Proxy {
         if let Some(end) = self.fleet.told((session.id, pass.at), &session.key, &session.grant) {
             session.stop(end);
         }
+        let before = pass.before;
         seat.pass = Some(pass);
+        if before > 0 {
+            // The viewer is back while what it left behind still has the console, maybe at another proxy.
+            self.fleet.come_back(session.key, session.id).await?;
+        }
         Ok(())
     }
 

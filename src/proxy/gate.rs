@@ -195,7 +195,7 @@ async fn come_back(
     }
     trail.opened(opening, session);
     if viewers == Viewers::Steal {
-        entered.seat.take_over();
+        proxy.take_over(&entered.seat);
     }
     entered.cookie = visit.cookie();
     Ok(entered)

@@ -33,7 +33,7 @@ pub(crate) mod contract;
 
 pub use memory::MemoryStore;
 pub use metered::Metered;
-pub use redis::{Entry, Manner, Most, News, Place, Record, RedisSetupError, RedisStore, Unsafe};
+pub use redis::{Entry, Manner, Most, News, Place, Present, Record, RedisSetupError, RedisStore, Unsafe};
 pub use resume::{Keep, Offer, Resumed};
 pub use revoke::{Live, Revoke, Revoked, Revoker, Why};
 pub use token::{Fingerprinter, Token, TokenError, TokenKey};

@@ -293,3 +293,29 @@ async fn another_proxy_takes_the_viewer_back() {
     revoke(&issuer, json!({ "server_id": VM })).await;
     assert_eq!(open(&two.ws(&token), &[("cookie", &next)]).await.unwrap_err(), 403, "revoked at the issuer");
 }
+
+/// A serial console takes one viewer, and the first proxy does not know yet that its viewer has gone.
+#[tokio::test]
+async fn another_proxy_takes_a_half_dead_session_over_at_once() {
+    let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
+    let only = "sessions_per_target = 1\nsessions_per_project = 1\nsessions_per_source = 1\n";
+    let text = format!(
+        "[tokens]\nstore = \"{}\"\n[limits]\n{only}{}",
+        redis.url(),
+        target(VM, "vm", &line.setting("serial"))
+    );
+    let process = |role| Running::in_role(config(&text), role);
+    let (issuer, one, two) = (process(Role::Issuer), process(Role::Proxy), process(Role::Proxy));
+    let token = issuer.token(VM, Protocol::Serial).await;
+    let (mut dead, mut pair) = enter(&one.ws(&token), "").await.unwrap();
+    viewer::echo(&mut dead, b"x").await;
+    let stranger = issuer.token(VM, Protocol::Serial).await;
+    for proxy in [&two, &one, &two] {
+        let (mut socket, next) = enter(&proxy.ws(&token), &pair).await.unwrap();
+        assert_eq!(viewer::closed(&mut dead).await, (1008, "taken over by another viewer".to_owned()));
+        viewer::echo(&mut socket, b"back").await;
+        // Anybody else still meets it.
+        assert_eq!(open(&proxy.ws(&stranger), &[]).await.unwrap_err(), 429);
+        (dead, pair) = (socket, next);
+    }
+}

@@ -106,6 +106,7 @@ fn proxies_alone_say_who_lives_and_both_end_it() {
         console: Some(("a".into(), Protocol::Vnc)),
         project: "p".into(),
         source: "192.0.2.1".to_owned(),
+        token: key(),
         record: "{}".to_owned(),
     };
     let session = place.session;
@@ -113,8 +114,8 @@ fn proxies_alone_say_who_lives_and_both_end_it() {
     denied(enter(&issuer));
     denied(now(issuer.beat("x", &[])));
     assert!(matches!(enter(&proxy), Ok(Entry::Entered { .. })));
-    let places = vec![(1, place.clone())];
-    now(proxy.restate("x", move || places)).unwrap();
+    let present = Present { entered: vec![(1, place.clone())], all: vec![session] };
+    now(proxy.restate("x", move || present)).unwrap();
     assert!(now(proxy.beat("x", &[(session, "1 2 3 4".to_owned())])).unwrap());
     let cursor = now(proxy.news("")).unwrap().cursor;
     for store in [&issuer, &proxy] {
