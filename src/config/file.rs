@@ -197,6 +197,7 @@ fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
         drain: section
             .text("drain", |text| units::duration_or_zero(text, "a duration such as \"25s\""))
             .unwrap_or(Duration::from_secs(25)),
+        outlive: off("outlive").flatten(),
         workers: section.number("workers", 0..=1024).map(count).filter(|n| *n > 0).unwrap_or_else(cores),
     };
     section.finish();

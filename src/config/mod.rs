@@ -235,6 +235,8 @@ pub struct Proxy {
     pub ping: Option<Duration>,
     /// How long SIGTERM waits for sessions to end by themselves.
     pub drain: Duration,
+    /// End the sessions that a hot restart left in the old process after so long; `None`: they live until they end.
+    pub outlive: Option<Duration>,
     /// Worker threads, one current-thread runtime each.
     pub workers: usize,
 }

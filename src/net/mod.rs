@@ -1,5 +1,6 @@
 //! Sockets: listeners, TLS on both sides, workers, streams. No protocol above TLS.
 
+pub mod inherit;
 pub mod listen;
 pub mod pooled;
 pub mod secure;

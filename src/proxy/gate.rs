@@ -17,7 +17,7 @@ use crate::net::stream::TargetStream;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
 use crate::targets::{connect, reconnecting};
-use crate::tokens::{Claim, Confirm, Grant, Nonce, Offer, Options, Resumed, Store, TokenKey};
+use crate::tokens::{Claim, Confirm, Ending, Grant, Nonce, Offer, Options, Resumed, Revoke, Store, TokenKey};
 
 use super::channels::{Viewer, end_when_idle};
 use super::refusal::Refusal;
@@ -175,6 +175,7 @@ async fn come_back(
     let opening = trail.resumed(reserved, &grant);
     // On other proxies it ends at its next renewal, which tells it that it was taken over.
     proxy.sessions.oust(&key);
+    proxy.tell_predecessor(Revoke::Token(key), Ending::TakenOver);
     let target = current_target(proxy, &grant)?;
     if matches!(target.endpoint(grant.protocol), Some(Endpoint::Tty(..) | Endpoint::Command(_))) {
         // Later than that, the line says itself that it is busy.

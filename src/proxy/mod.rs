@@ -37,7 +37,7 @@ use crate::net::workers::Load;
 use crate::relay::{Channel, End, Pump, Stop, run};
 use crate::rfb::ViewOnly;
 use crate::targets::{DialPolicy, Inventory};
-use crate::tokens::{Fingerprinter, Store, Token};
+use crate::tokens::{Ending, Fingerprinter, Predecessor, Revoke, Store, Token};
 use crate::ws::{Offer, check_request};
 
 use gate::{Entered, Ticket, enter};
@@ -72,6 +72,8 @@ pub struct Proxy {
     inventory: Arc<Inventory>,
     dial: DialPolicy,
     sessions: Arc<Sessions>,
+    /// An earlier process whose sessions may live on.
+    predecessor: Option<Predecessor>,
     unauthenticated: Cap,
     fingerprints: Fingerprinter,
     audit: Audit,
@@ -123,6 +125,7 @@ impl Proxy {
             inventory,
             dial,
             sessions: Sessions::new(&config.limits),
+            predecessor: None,
             unauthenticated,
             fingerprints,
             audit: Audit::default(),
@@ -134,6 +137,19 @@ impl Proxy {
     #[must_use]
     pub fn observed(self, audit: Audit, metrics: Metrics) -> Self {
         Self { audit, metrics, ..self }
+    }
+
+    /// The same after an earlier process, whose sessions live on.
+    #[must_use]
+    pub fn after(self, predecessor: Option<Predecessor>) -> Self {
+        Self { predecessor, ..self }
+    }
+
+    /// Ends what an earlier process' sessions are of it.
+    pub fn tell_predecessor(&self, which: Revoke, why: Ending) {
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.end(which, why);
+        }
     }
 
     /// Connections without a session.

@@ -16,7 +16,7 @@ use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
 use crate::net::stream::Breaker;
 use crate::relay::{Counters, End, Stop, StopHandle, stop_pair};
-use crate::tokens::{Grant, Live, Nonce, Revoke, TokenKey};
+use crate::tokens::{Ending, Grant, Live, Nonce, Revoke, TokenKey};
 
 use super::channels::{Channels, NoChannel, Viewer};
 
@@ -252,6 +252,16 @@ impl Sessions {
     pub(super) fn oust(&self, key: &TokenKey) {
         let left_behind = self.list().into_iter().filter(|session| session.key == *key);
         left_behind.for_each(|session| session.stop(End::TakenOver));
+    }
+
+    /// Ends the sessions that `which` names, as a later process says.
+    pub fn end_for(&self, which: &Revoke, why: Ending) {
+        let end = match why {
+            Ending::Revoked => End::Revoked,
+            Ending::TakenOver => End::TakenOver,
+        };
+        let named = self.list().into_iter().filter(|session| which.names(&session.key, &session.grant));
+        named.for_each(|session| session.stop(end.clone()));
     }
 
     /// Waits until no session of this token is left; ask for it to end first.

@@ -28,6 +28,7 @@ use crate::net::tls::TlsAcceptor;
 use crate::net::workers::Accepted;
 use crate::proxy::{Connection, Proxy};
 use crate::targets::Registry;
+use crate::tokens::Store;
 use crate::web::Web;
 use crate::ws;
 
@@ -74,8 +75,11 @@ pub(super) struct Shared {
     /// Connections to the admin listener.
     pub(super) watchers: Cap,
     pub(super) registry: Arc<Registry>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) audit: Audit,
     pub(super) draining: AtomicBool,
+    /// Another process accepts now: connections are not kept for further requests.
+    pub(super) followed: AtomicBool,
 }
 
 /// How long a refused client may take to hear of it.
@@ -97,10 +101,12 @@ pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
         let (shared, connection, held) = (Arc::clone(&shared), connection.clone(), Arc::clone(&held));
         async move {
             let on_upgrade = request.extensions().get::<OnUpgrade>().cloned();
-            let response = route(&shared, roles, request, &connection).await;
-            if let Some(on_upgrade) =
-                on_upgrade.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS)
-            {
+            let mut response = route(&shared, roles, request, &connection).await;
+            let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if !switching && shared.followed.load(Ordering::SeqCst) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if let Some(on_upgrade) = on_upgrade.filter(|_| !switching) {
                 tokio::spawn(hang_up(on_upgrade, held));
             }
             Ok::<_, Infallible>(response)

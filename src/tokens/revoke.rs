@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{ProjectId, TargetId, UserId};
 
 use super::{Grant, Store, StoreError, TokenKey};
 
 /// Which grants are to end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Revoke {
     /// One token's.
     Token(TokenKey),

@@ -20,6 +20,7 @@ mod golden_credentials;
 mod golden_native;
 mod guest;
 mod handshake;
+mod hot_restart;
 mod huawei;
 mod keystone;
 mod lifecycle;

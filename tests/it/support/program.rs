@@ -14,6 +14,7 @@ use super::temp;
 pub(crate) struct Program {
     /// Issuer and proxy.
     pub(crate) at: SocketAddr,
+    admin: SocketAddr,
     // In this order: the process ends before its directory is removed.
     process: Process,
     dir: TempDir,
@@ -34,14 +35,42 @@ impl Program {
         command.args(["--log", "json", "serve", "--config"]).arg(&file).env("RUST_LOG", "info");
         let mut process = Process::start("consolegate", command, dir.path());
         let log = dir.path().join("consolegate.log");
-        let listening = async || {
+        let listener = |role: &str| {
             let said = std::fs::read_to_string(&log).ok()?;
-            let line = said.lines().find(|line| line.contains("\"role\":\"api and proxy\""))?;
+            let line = said.lines().find(|line| line.contains(&format!("\"role\":\"{role}\"")))?;
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            line["address"].as_str()?.parse().ok()
+            line["address"].as_str()?.parse::<SocketAddr>().ok()
         };
-        let at = process.ready("its listeners", listening).await;
-        Self { at, process, dir }
+        let listening = async || Some((listener("api and proxy")?, listener("admin")?));
+        let (at, admin) = process.ready("its listeners", listening).await;
+        Self { at, admin, process, dir }
+    }
+
+    /// The admin listener.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Its configuration, as it is on disk.
+    pub(crate) fn configuration(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("consolegate.toml")).expect("a configuration")
+    }
+
+    /// Writes another one.
+    pub(crate) fn configure(&self, text: &str) {
+        std::fs::write(self.dir.path().join("consolegate.toml"), text).expect("a configuration");
+    }
+
+    /// Looks until `look` sees something, or the program has ended.
+    pub(crate) async fn until<T>(&mut self, what: &str, look: impl Fn(&str) -> Option<T>) -> T {
+        let log = self.dir.path().join("consolegate.log");
+        let seen = async || look(&std::fs::read_to_string(&log).ok()?);
+        self.process.ready(what, seen).await
+    }
+
+    /// Who asks it for consoles.
+    pub(crate) fn issuer(&self) -> Issuer {
+        Issuer { at: self.at }
     }
 
     /// Its process id.
@@ -62,6 +91,19 @@ impl Program {
         assert!(!said.contains(secret), "a secret is in the log:\n{said}");
     }
 
+    /// A token, as a tenant gets it.
+    pub(crate) async fn issue(&self, server: &str, protocol: Protocol) -> String {
+        self.issuer().issue(server, protocol).await
+    }
+}
+
+/// Who asks for consoles.
+#[derive(Clone, Copy)]
+pub(crate) struct Issuer {
+    at: SocketAddr,
+}
+
+impl Issuer {
     /// A token, as a tenant gets it.
     pub(crate) async fn issue(&self, server: &str, protocol: Protocol) -> String {
         let path = format!("/v2.1/servers/{server}/remote-consoles");
