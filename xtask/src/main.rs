@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run { release, args } => run::demo(release, &args),
         Command::Test { args } => test::test(&args),
-        Command::Bench(options) => bench::bench(options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Guard(options) => guard::guard(options),
         Command::Build => build::release(),
         Command::Web => web::build().map(|dist| ui::note(&format!("the pages are in {}", dist.display()))),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Options;
 use super::parts::Parts;
 use super::peers::{Peer, credential, free_address, start};
+use super::screens::{Screen, Theatre};
 use crate::ui;
 
 /// One line of a table: a load, and a proxy under it.
@@ -112,20 +113,40 @@ fn group(load: impl Into<String>, peers: &[Peer], arguments: &str, rounds: usize
 }
 
 /// All of them.
-pub(super) fn all(options: Options, parts: &Parts) -> Result<Results> {
+pub(super) fn all(options: &Options, parts: &Parts) -> Result<Results> {
     let mut results = Results::default();
     let mut groups = bulk(options);
     groups.extend(latency(options));
     groups.extend(sessions(options));
-    for mut group in groups {
+    for mut group in groups.into_iter().filter(|group| options.wants(&group.load)) {
         group.peers.retain(|peer| *peer != Peer::Websocat || parts.websocat.is_some());
         run(&group, parts, &mut results)?;
     }
     aead(options, parts, &mut results)?;
+    if !options.quick && options.wants("screen") {
+        screens(options, parts, &mut results)?;
+    }
     Ok(results)
 }
 
-fn bulk(options: Options) -> Vec<Group> {
+/// Real consoles in a real browser.
+fn screens(options: &Options, parts: &Parts, results: &mut Results) -> Result<()> {
+    let theatre = Theatre::new(parts)?;
+    for screen in [Screen::Xvnc, Screen::Qemu] {
+        let load = screen.load();
+        ui::heading(&format!("{load}: consolegate, websockify (x{})", options.rounds()));
+        for _ in 0..options.rounds() {
+            for peer in [Peer::Consolegate, Peer::Websockify] {
+                let figures = theatre.measure(screen, peer, options.seconds(), parts);
+                let figures = figures.with_context(|| format!("{} under {load}", peer.name()))?;
+                results.add(&Case { load: load.to_owned(), who: peer.name() }, &figures);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bulk(options: &Options) -> Vec<Group> {
     use Peer::{Consolegate, Haproxy, Nginx, RawCopy, TokioCopy, Websocat, Websockify};
     let (rounds, seconds) = (options.rounds(), options.seconds());
     let plain = [Consolegate, RawCopy, TokioCopy, Websockify, Websocat];
@@ -144,7 +165,7 @@ fn bulk(options: Options) -> Vec<Group> {
     groups
 }
 
-fn latency(options: Options) -> Vec<Group> {
+fn latency(options: &Options) -> Vec<Group> {
     use Peer::{Consolegate, Haproxy, TokioCopy, Websockify};
     let (rounds, seconds) = (options.rounds(), options.seconds());
     let mut groups = vec![];
@@ -175,7 +196,7 @@ fn latency(options: Options) -> Vec<Group> {
     groups
 }
 
-fn sessions(options: Options) -> Vec<Group> {
+fn sessions(options: &Options) -> Vec<Group> {
     use Peer::{Consolegate, Haproxy, TokioCopy, Websocat, Websockify};
     let rounds = options.rounds();
     let count = if options.quick { 2000 } else { 8000 };
@@ -251,7 +272,7 @@ fn load(arguments: &[String], more: &[String], parts: &Parts) -> Result<Value> {
 }
 
 /// One pass of the cipher over every byte: what TLS cannot do without.
-fn aead(options: Options, parts: &Parts, results: &mut Results) -> Result<()> {
+fn aead(options: &Options, parts: &Parts, results: &mut Results) -> Result<()> {
     for _ in 0..options.rounds() {
         let output = Command::new(&parts.aead_pass).output().context("cannot start aead-pass")?;
         let seconds: f64 = String::from_utf8_lossy(&output.stdout).trim().parse().context("aead-pass")?;

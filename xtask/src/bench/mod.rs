@@ -10,6 +10,7 @@ mod measure;
 mod parts;
 mod peers;
 mod report;
+mod screens;
 mod verdict;
 
 use anyhow::{Result, bail};
@@ -17,7 +18,7 @@ use anyhow::{Result, bail};
 use crate::ui;
 
 /// What was asked for.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// Fewer peers, rounds and sessions: under five minutes once everything is built
     #[arg(long)]
@@ -28,6 +29,9 @@ pub(crate) struct Options {
     /// How long each measurement lasts, after a second of warm-up
     #[arg(long)]
     seconds: Option<u64>,
+    /// Only the loads whose name begins so (down, up, rtt, setups, idle, screen, ...); nothing is written
+    #[arg(long, value_name = "LOAD", conflicts_with = "write")]
+    only: Option<String>,
     /// Write BENCHMARKING.md and its charts (a run without --quick always does)
     #[arg(long)]
     write: bool,
@@ -41,13 +45,17 @@ impl Options {
         self.rounds.unwrap_or(if self.quick { 2 } else { 5 }).clamp(1, 20)
     }
 
+    fn wants(&self, load: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| load.starts_with(only))
+    }
+
     fn seconds(&self) -> u64 {
         self.seconds.unwrap_or(if self.quick { 2 } else { 4 }).clamp(1, 60)
     }
 }
 
 /// Builds, measures, judges, writes.
-pub(crate) fn bench(options: Options) -> Result<()> {
+pub(crate) fn bench(options: &Options) -> Result<()> {
     let parts = parts::get(options.quick)?;
     let started = std::time::Instant::now();
     let results = measure::all(options, &parts)?;
@@ -56,7 +64,7 @@ pub(crate) fn bench(options: Options) -> Result<()> {
     let about = report::About::new(options, &parts, minutes);
     ui::result(&report::text(&about, &results, &verdicts));
     results.save(&parts.dir.join("results.json"))?;
-    if options.write || !options.quick {
+    if options.write || !options.quick && options.only.is_none() {
         let charts = chart::write(&results)?;
         report::write(&about, &results, &verdicts, &charts)?;
     }

@@ -24,6 +24,8 @@ pub(super) struct Parts {
     /// Absent from a quick run on a machine where it was never built.
     pub(super) websocat: Option<PathBuf>,
     pub(super) certs: PathBuf,
+    /// The origin of the page that watches screens: fixed, so that it can stand in our configuration.
+    pub(super) page: String,
     /// Configurations and logs of what runs.
     pub(super) dir: PathBuf,
 }
@@ -56,6 +58,7 @@ pub(super) fn get(quick: bool) -> Result<Parts> {
         websocat: websocat(quick)?,
         certs,
         dir,
+        page: format!("http://{}", super::peers::free_address()?),
         consolegate,
     })
 }

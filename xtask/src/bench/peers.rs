@@ -19,6 +19,9 @@ const TOKEN: &str = "a-token-for-the-benchmark-only";
 /// Servers in our inventory; sessions are spread over them, as they are in a cloud.
 const SERVERS: usize = 64;
 
+/// The server whose console is taken for a screen.
+pub(super) const SCREEN: &str = "screen";
+
 /// A proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Peer {
@@ -58,6 +61,22 @@ pub(super) struct Running {
 }
 
 impl Running {
+    pub(super) fn new(child: Child) -> Self {
+        Self { child, arguments: vec![] }
+    }
+
+    /// Starts `command` with nothing to read and its words in `log`.
+    pub(super) fn spawn(mut command: Command, log: &Path) -> Result<Self> {
+        let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        Ok(Self::new(command.spawn().with_context(|| format!("cannot start {command:?}"))?))
+    }
+
+    /// Where it is reached: a proxy's own address, our issuer's.
+    pub(super) fn url(&self) -> &str {
+        self.arguments.get(1).map_or("", String::as_str)
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -97,7 +116,7 @@ pub(super) fn start(
     let listen = free_address()?;
     let dir = parts.dir.join(peer.name().replace(' ', "-"));
     fs::create_dir_all(&dir)?;
-    let mut command = match peer {
+    let command = match peer {
         Peer::Consolegate => consolegate(&dir, tls, cores, listen, console, parts)?,
         Peer::RawCopy => relay(&parts.raw_copy, listen, console),
         Peer::TokioCopy => relay(&parts.tokio_copy, listen, console),
@@ -112,16 +131,14 @@ pub(super) fn start(
         Peer::Nginx => nginx(&dir, tls, cores, listen, console, parts)?,
     };
     let log = dir.join("log");
-    let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-    let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+    let mut running = Running::spawn(command, &log)?;
     let scheme = match (peer.is_websocket(), tls) {
         (true, false) => "ws",
         (true, true) => "wss",
         (false, false) => "tcp",
         (false, true) => "tls",
     };
-    let mut running = Running { child, arguments: vec!["--url".into(), format!("{scheme}://{listen}/")] };
+    running.arguments = vec!["--url".into(), format!("{scheme}://{listen}/")];
     if peer == Peer::Consolegate {
         let http = if tls { "https" } else { "http" };
         running.arguments = vec!["--api".into(), format!("{http}://{listen}/v2.1")];
@@ -134,7 +151,7 @@ pub(super) fn start(
     Ok(running)
 }
 
-fn await_listener(running: &mut Running, listen: SocketAddr, log: &Path) -> Result<()> {
+pub(super) fn await_listener(running: &mut Running, listen: SocketAddr, log: &Path) -> Result<()> {
     let deadline = Instant::now() + START;
     loop {
         if TcpStream::connect(listen).is_ok() {
@@ -170,9 +187,10 @@ fn consolegate(
 ) -> Result<Command> {
     let mut text = format!(
         "[listen]\napi = \"{listen}\"\nproxy = \"{listen}\"\nadmin = \"127.0.0.1:0\"\n\
-         [proxy]\nworkers = {cores}\n\
+         [proxy]\nworkers = {cores}\nallowed_origins = [\"{}\"]\n\
          [limits]\nsessions_per_target = 0\nissue_per_second = 0\noutstanding_per_target = 0\n\
-         [[auth.token]]\ntoken_env = \"CONSOLEGATE_TOKEN\"\nuser = \"bench\"\nproject = \"bench\"\n"
+         [[auth.token]]\ntoken_env = \"CONSOLEGATE_TOKEN\"\nuser = \"bench\"\nproject = \"bench\"\n",
+        parts.page
     );
     if tls {
         text += &format!(
@@ -186,6 +204,7 @@ fn consolegate(
              serial_viewers = \"share\"\n"
         );
     }
+    text += &format!("[[target]]\nid = \"{SCREEN}\"\nproject = \"bench\"\nvnc = \"tcp://{console}\"\n");
     let file = dir.join("consolegate.toml");
     fs::write(&file, text)?;
     let mut command = Command::new(&parts.consolegate);

@@ -17,7 +17,7 @@ pub(super) struct About {
 }
 
 impl About {
-    pub(super) fn new(options: Options, parts: &Parts, minutes: f64) -> Self {
+    pub(super) fn new(options: &Options, parts: &Parts, minutes: f64) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let cpu = read("/proc/cpuinfo");
         let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -94,12 +94,12 @@ fn verdicts(verdicts: &[Verdict]) -> Table {
         let unit = if row.unit.is_empty() { String::new() } else { format!(" {}", row.unit) };
         let sized =
             |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{}{unit}", shown(Some(v))));
-        let mark = if row.what.starts_with("set-ups") {
+        let mark = if row.more {
             format!(">= {:.0} x", 1.0 / row.at_most)
         } else {
             format!("<= {}", shown(Some(row.at_most)))
         };
-        let reached = if row.what.starts_with("set-ups") { row.value.map(f64::recip) } else { row.value };
+        let reached = if row.more { row.value.map(f64::recip) } else { row.value };
         table.0.push(vec![
             row.what.clone(),
             row.against.clone(),
@@ -128,6 +128,8 @@ const MEMORY: &[(&str, &str)] = &[
     ("kib_after", "after"),
     ("kib_empty", "KiB of the process"),
 ];
+
+const SCREEN: &[(&str, &str)] = &[("frames_per_s", "frames a second"), ("cpu_us_per_frame", "CPU us each")];
 
 const SHAPES: &[Shape] = &[
     ("down", "Down: console to viewer, one session", THROUGHPUT),
@@ -158,6 +160,8 @@ const SHAPES: &[Shape] = &[
         "A ping beside a 50 MB/s session on the same thread",
         &[("alone_p99_us", "p99 us alone"), ("beside_p99_us", "p99 us beside"), ("p99_ratio", "ratio")],
     ),
+    ("screen-xvnc", "noVNC on a busy Xvnc", SCREEN),
+    ("screen-qemu", "noVNC on a QEMU guest whose text screen scrolls", SCREEN),
     ("idle-100", "Idle sessions: 100", MEMORY),
     ("idle-100-tls", "Idle sessions: 100, TLS", MEMORY),
     ("idle-1000", "Idle sessions: 1,000", MEMORY),

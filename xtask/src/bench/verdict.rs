@@ -17,6 +17,8 @@ pub(super) struct Verdict {
     pub(super) at_most: f64,
     /// What stands against the mark.
     pub(super) value: Option<f64>,
+    /// Whether more is better: the value is then theirs over ours, and shown the other way round.
+    pub(super) more: bool,
     /// Whether the run's noise is allowed for; a size has none.
     noisy: bool,
 }
@@ -63,7 +65,10 @@ pub(super) fn judge(results: &Results) -> Vec<Verdict> {
     let label = "CPU per 64-byte message";
     rows.push(ratio(results, "small", label, "tokio copy", "cpu_us_per_trip", "us", 1.1));
     rows.push(size(results, "fairness", "ping p99 beside bulk", "alone", "p99_ratio", "", 3.0, true));
-    rows.push(setups(results));
+    rows.push(rate(results, "setups", "set-ups a second, token spent", "setup_per_s", 20.0));
+    for (load, label) in [("screen-xvnc", "a busy Xvnc"), ("screen-qemu", "a busy QEMU guest")] {
+        rows.push(rate(results, load, &format!("noVNC's frames of {label}"), "frames_per_s", 1.0));
+    }
     for sessions in [1000, 8000] {
         let (plain, tls) = (format!("idle-{sessions}"), format!("idle-{sessions}-tls"));
         let label = format!("memory per idle session of {sessions}, after traffic");
@@ -87,7 +92,17 @@ fn ratio(
     let ours = results.median(load, "consolegate", key);
     let theirs = results.median(load, peer, key);
     let value = ours.zip(theirs).map(|(ours, theirs)| ours / theirs);
-    Verdict { what: label.into(), against: peer.into(), ours, theirs, unit, at_most, value, noisy: true }
+    Verdict {
+        what: label.into(),
+        against: peer.into(),
+        ours,
+        theirs,
+        unit,
+        at_most,
+        value,
+        more: false,
+        noisy: true,
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "a row of a table")]
@@ -103,7 +118,7 @@ fn size(
 ) -> Verdict {
     let ours = results.median(load, "consolegate", key);
     let (what, against) = (label.to_owned(), against.to_owned());
-    Verdict { what, against, ours, theirs: None, unit, at_most, value: ours, noisy }
+    Verdict { what, against, ours, theirs: None, unit, at_most, value: ours, more: false, noisy }
 }
 
 /// How many passes of the cipher TLS costs on top of plain.
@@ -124,15 +139,15 @@ fn tls_passes(results: &Results, plain: &str, tls: &str) -> Verdict {
         unit: "s",
         at_most: 1.2,
         value,
+        more: false,
         noisy: true,
     }
 }
 
-/// At least 20 times websockify's: their rate over ours is at most a twentieth.
-fn setups(results: &Results) -> Verdict {
-    let row =
-        ratio(results, "setups", "set-ups a second, token spent", "websockify", "setup_per_s", "/s", 0.05);
-    Verdict { value: row.value.map(|ratio| 1.0 / ratio), ..row }
+/// At least `times` websockify's rate: theirs over ours is at most its inverse.
+fn rate(results: &Results, load: &str, label: &str, key: &str, times: f64) -> Verdict {
+    let row = ratio(results, load, label, "websockify", key, "/s", times.recip());
+    Verdict { value: row.value.map(f64::recip), more: true, ..row }
 }
 
 /// The same messages a second over 10 sessions and over many.
@@ -142,5 +157,5 @@ fn flatness(results: &Results, many: usize) -> Verdict {
     let theirs = results.median("flat-10", "consolegate", key);
     let value = ours.zip(theirs).map(|(many, few)| many / few);
     let (what, against) = (format!("CPU per message over {many} sessions"), "over 10".into());
-    Verdict { what, against, ours, theirs, unit: "us", at_most: 1.15, value, noisy: true }
+    Verdict { what, against, ours, theirs, unit: "us", at_most: 1.15, value, more: false, noisy: true }
 }
