@@ -129,7 +129,7 @@ async fn sessions_live_on_and_nobody_is_turned_away() {
     let program = deployment.program.issuer();
     let load: Vec<_> = (0..4)
         .map(|_| {
-            let (stop, opened, program) = (Arc::clone(&stop), Arc::clone(&opened), program.clone());
+            let (stop, opened, program) = (Arc::clone(&stop), Arc::clone(&opened), program);
             tokio::spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
                     let token = program.issue(VM, Protocol::Serial).await;
