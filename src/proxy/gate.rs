@@ -21,7 +21,7 @@ use crate::tokens::{Claim, Confirm, Ending, Grant, Nonce, Offer, Options, Resume
 
 use super::channels::{Viewer, end_when_idle};
 use super::refusal::Refusal;
-use super::resume::Visit;
+use super::resume::{Visit, vacated};
 use super::sessions::{Admission, Seat};
 use super::trail::{Reserved, Trail};
 use super::{Proxy, greet};
@@ -179,7 +179,7 @@ async fn come_back(
     let target = current_target(proxy, &grant)?;
     if matches!(target.endpoint(grant.protocol), Some(Endpoint::Tty(..) | Endpoint::Command(_))) {
         // Later than that, the line says itself that it is busy.
-        let _ = timeout(VACATE, proxy.sessions.vacated(&key)).await;
+        let _ = timeout(VACATE, vacated(&proxy.sessions, &key)).await;
     }
     let (mut entered, viewers) = reach(proxy, trail, admission, &grant, key).await?;
     entered.plan.longest = sooner(entered.plan.longest, longest);

@@ -228,8 +228,8 @@ impl Table {
         Some(answer)
     }
 
-    /// Drops the unspent tokens that `which` names, and what spent ones could be come back to. Of one token it looks at one record; of all others at every
-    /// record, one lock in 256 at a time.
+    /// Drops the unspent tokens that `which` names, and what spent ones could be come back to. Of one token it
+    /// looks at one record; of all others at every record, one lock in 256 at a time.
     pub(super) fn revoke(&self, which: &Revoke, now: Duration) -> usize {
         let now = nanos(now);
         let mut revoked = Vec::new();
