@@ -194,6 +194,7 @@ fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
         idle_timeout: off("idle_timeout").flatten(),
         max_session: off("max_session").flatten(),
         ping: off("ping").unwrap_or(Some(Duration::from_secs(30))),
+        unready: off("unready").flatten().unwrap_or_default(),
         drain: section
             .text("drain", |text| units::duration_or_zero(text, "a duration such as \"25s\""))
             .unwrap_or(Duration::from_secs(25)),

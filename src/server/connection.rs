@@ -77,6 +77,9 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) store: Arc<dyn Store>,
     pub(super) audit: Audit,
+    /// Not to be sent new connections.
+    pub(super) unready: AtomicBool,
+    /// Takes no new consoles.
     pub(super) draining: AtomicBool,
     /// Another process accepts now: connections are not kept for further requests.
     pub(super) followed: AtomicBool,
@@ -169,7 +172,7 @@ async fn route(
     let source = shared.proxy.source(connection.peer, request.headers());
     request.extensions_mut().insert(Source(source));
     if roles.admin {
-        return shared.admin.respond(request, shared.draining.load(Ordering::SeqCst)).await;
+        return shared.admin.respond(request, shared.unready.load(Ordering::SeqCst)).await;
     }
     if roles.proxy {
         if ws::is_upgrade(request.headers()) {

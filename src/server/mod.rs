@@ -217,6 +217,7 @@ impl Server {
             watchers: Cap::new(connection::ADMIN_CONNECTIONS),
             registry,
             audit,
+            unready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             followed: AtomicBool::new(false),
             store: session_store,
@@ -439,9 +440,14 @@ fn reload(config: &Config, shared: &Shared) {
     }
 }
 
-/// Takes no new connections on the proxy and API, waits for live sessions, then tells the rest to go. The
-/// admin listener answers until the end, so that a load balancer sees the drain.
+/// Says that it is not ready any more; then takes no new connections on the proxy and API, waits for live sessions,
+/// and tells the rest to go. The admin listener answers until the end, so that a load balancer sees the drain.
 async fn drain(config: &Config, shared: &Shared, acceptors: Acceptors) {
+    shared.unready.store(true, Ordering::SeqCst);
+    if !config.proxy.unready.is_zero() {
+        info!(time = ?config.proxy.unready, "not ready any more; connections are taken until the balancer has noticed");
+        tokio::time::sleep(config.proxy.unready).await;
+    }
     shared.draining.store(true, Ordering::SeqCst);
     let (admin, public): (Vec<_>, Vec<_>) = acceptors.into_iter().partition(|(role, _)| *role == "admin");
     for (_, acceptor) in public {

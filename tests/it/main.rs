@@ -10,6 +10,7 @@
 
 mod admin;
 mod audit;
+mod churn;
 mod console;
 mod dialects;
 mod drain;
@@ -23,6 +24,7 @@ mod handshake;
 mod hot_restart;
 mod huawei;
 mod keystone;
+mod kills;
 mod lifecycle;
 mod limits;
 mod listeners;
@@ -37,6 +39,7 @@ mod redis;
 mod refusals;
 mod resume;
 mod resume_browser;
+mod rolling;
 mod serial_command;
 mod serial_lines;
 mod serial_tls;
