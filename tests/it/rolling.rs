@@ -205,16 +205,19 @@ async fn three_proxies_are_restarted_and_no_new_connection_fails() {
             }
         });
     }
-    for at in 0..3 {
+    for proxy in &mut proxies {
         let before = opened.load(Ordering::SeqCst);
-        proxies[at].signal(Signal::TERM);
-        assert!(proxies[at].ended().await.success());
-        balancer.remove(backend(&proxies[at]));
-        proxies[at] = Program::in_role("proxy", &settings).await;
-        balancer.add(backend(&proxies[at]));
+        proxy.signal(Signal::TERM);
+        assert!(proxy.ended().await.success());
+        balancer.remove(backend(proxy));
+        *proxy = Program::in_role("proxy", &settings).await;
+        balancer.add(backend(proxy));
         balancer.until_ready(3).await;
         within("load", async {
             while opened.load(Ordering::SeqCst) < before + 10 {
+                if let Some(failed) = load.try_join_next() {
+                    failed.expect("a viewer");
+                }
                 tokio::task::yield_now().await;
             }
         })
