@@ -187,6 +187,7 @@ fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let off = |key| section.text(key, units::duration_or_off);
     let proxy = Proxy {
+        name: section.text("name", units::name).unwrap_or_else(host_name),
         public_url: public_url.unwrap_or_else(|| default_public_url(listen.proxy, encrypted)),
         allowed_origins: section.texts("allowed_origins", units::origin).into_iter().flatten().collect(),
         frame_ancestors: section.texts("frame_ancestors", units::frame_ancestor).unwrap_or_default(),
@@ -203,6 +204,11 @@ fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
     };
     section.finish();
     proxy
+}
+
+/// What the machine is called.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// What browsers use when the proxy has no name of its own.

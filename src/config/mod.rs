@@ -219,6 +219,8 @@ impl Dialect {
 /// The proxy's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
+    /// What this process is called where several are listed.
+    pub name: String,
     /// Scheme, host and port browsers use to reach the proxy, and a path prefix if any; no trailing slash.
     pub public_url: String,
     /// Origins allowed beside the public one: `scheme://host[:port]`, lower case, default ports left out.

@@ -17,7 +17,7 @@ use crate::net::stream::TargetStream;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
 use crate::targets::{connect, reconnecting};
-use crate::tokens::{Claim, Confirm, Ending, Grant, Nonce, Offer, Options, Resumed, Revoke, Store, TokenKey};
+use crate::tokens::{Claim, Confirm, Grant, Nonce, Offer, Options, Resumed, Revoke, Store, TokenKey, Why};
 
 use super::channels::{Viewer, end_when_idle};
 use super::refusal::Refusal;
@@ -131,7 +131,7 @@ pub(super) async fn enter(
     };
     let opening = trail.claimed(reserved, &held.grant);
     let reached = async {
-        let (mut entered, viewers) = reach(proxy, trail, admission, &held.grant, key).await?;
+        let (mut entered, viewers) = reach(proxy, trail, admission, &held.grant, (key, false)).await?;
         entered.plan.longest = sooner(entered.plan.longest, remaining(proxy, &held.grant, key).await?);
         Ok((entered, viewers))
     };
@@ -152,7 +152,7 @@ pub(super) async fn enter(
     trail.timed(Phase::Confirm, held.confirm(offer)).await?;
     trail.opened(opening, &session);
     if viewers == Viewers::Steal {
-        entered.seat.take_over();
+        proxy.take_over(&entered.seat);
     }
     if session.grant.protocol == Protocol::Spice {
         entered.seat.lead(viewer);
@@ -173,15 +173,14 @@ async fn come_back(
 ) -> Result<Entered, Refusal> {
     let Resumed { grant, longest } = resumed;
     let opening = trail.resumed(reserved, &grant);
-    // On other proxies it ends at its next renewal, which tells it that it was taken over.
     proxy.sessions.oust(&key);
-    proxy.tell_predecessor(Revoke::Token(key), Ending::TakenOver);
+    proxy.tell_predecessor(Revoke::Token(key), Why::TakenOver);
     let target = current_target(proxy, &grant)?;
     if matches!(target.endpoint(grant.protocol), Some(Endpoint::Tty(..) | Endpoint::Command(_))) {
         // Later than that, the line says itself that it is busy.
         let _ = timeout(VACATE, vacated(&proxy.sessions, &key)).await;
     }
-    let (mut entered, viewers) = reach(proxy, trail, admission, &grant, key).await?;
+    let (mut entered, viewers) = reach(proxy, trail, admission, &grant, (key, true)).await?;
     entered.plan.longest = sooner(entered.plan.longest, longest);
     let session = &entered.seat.session;
     let _ = session.comeback.set(nonce);
@@ -193,7 +192,7 @@ async fn come_back(
     }
     trail.opened(opening, session);
     if viewers == Viewers::Steal {
-        entered.seat.take_over();
+        proxy.take_over(&entered.seat);
     }
     entered.cookie = visit.cookie();
     Ok(entered)
@@ -213,10 +212,11 @@ async fn further(
 ) -> Result<Entered, Refusal> {
     let joined = proxy.sessions.join(admission, &key, viewer);
     let joined = joined.map_err(|full| Refusal::Full(full, Some(Protocol::Spice)))?;
-    let (seat, stop) = joined.ok_or(Refusal::Spent(Protocol::Spice))?;
+    let (mut seat, stop) = joined.ok_or(Refusal::Spent(Protocol::Spice))?;
+    let opening = trail.joined(reserved, &seat.session.grant);
+    let target = current_target(proxy, &seat.session.grant)?;
+    proxy.register(&mut seat, Viewers::Share).await?;
     let grant = &seat.session.grant;
-    let opening = trail.joined(reserved, grant);
-    let target = current_target(proxy, grant)?;
     let stream = dial(proxy, trail, &target, grant.protocol).await?;
     trail.opened(opening, &seat.session);
     // Idle and longest time are the viewer's, and told by the main channel.
@@ -224,19 +224,25 @@ async fn further(
     Ok(Entered { seat, stop, target: stream, outcome: None, early: Vec::new(), plan, cookie: None })
 }
 
-/// What lies between claim and confirm: limits, target check, dial, greeting.
+/// What lies between claim and confirm: limits, target check, dial, greeting. `back`: for a viewer who was there
+/// before.
 async fn reach(
     proxy: &Proxy,
     trail: &Trail,
     admission: Admission,
     grant: &Arc<Grant>,
-    key: TokenKey,
+    (key, back): (TokenKey, bool),
 ) -> Result<(Entered, Viewers), Refusal> {
     check_options(grant, admission.source)?;
     let target = current_target(proxy, grant)?;
     let viewers = target.viewers(grant.protocol);
     let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
-    let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
+    let (mut seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
+    if back {
+        proxy.register_again(&mut seat, viewers).await?;
+    } else {
+        proxy.register(&mut seat, viewers).await?;
+    }
     let stream = dial(proxy, trail, &target, grant.protocol).await?;
     if let Some(breaker) = stream.breaker() {
         // Set nowhere else: the session is new.

@@ -3,6 +3,7 @@
 //! A page load, a HEAD, a foreign Origin or a console that is down never spends a token.
 
 mod channels;
+mod fleet;
 mod gate;
 mod greet;
 mod refusal;
@@ -29,6 +30,7 @@ use tracing::{Instrument, debug, info, info_span};
 
 use crate::audit::Audit;
 use crate::config::{self, Config};
+use crate::fleet::Fleet;
 use crate::ids::RequestId;
 use crate::limits::Cap;
 use crate::metrics::Metrics;
@@ -37,7 +39,7 @@ use crate::net::workers::Load;
 use crate::relay::{Channel, End, Pump, Stop, run};
 use crate::rfb::ViewOnly;
 use crate::targets::{DialPolicy, Inventory};
-use crate::tokens::{Ending, Fingerprinter, Predecessor, Revoke, Store, Token};
+use crate::tokens::{Fingerprinter, Most, Predecessor, Revoke, Store, Token, Why};
 use crate::ws::{Offer, check_request};
 
 use gate::{Entered, Ticket, enter};
@@ -72,6 +74,9 @@ pub struct Proxy {
     inventory: Arc<Inventory>,
     dial: DialPolicy,
     sessions: Arc<Sessions>,
+    fleet: Fleet,
+    /// Its limits over all proxies.
+    most: Most,
     /// An earlier process whose sessions may live on.
     predecessor: Option<Predecessor>,
     unauthenticated: Cap,
@@ -125,6 +130,8 @@ impl Proxy {
             inventory,
             dial,
             sessions: Sessions::new(&config.limits),
+            fleet: Fleet::alone(),
+            most: fleet::most(&config.limits),
             predecessor: None,
             unauthenticated,
             fingerprints,
@@ -146,10 +153,16 @@ impl Proxy {
     }
 
     /// Ends what an earlier process' sessions are of it.
-    pub fn tell_predecessor(&self, which: Revoke, why: Ending) {
+    pub fn tell_predecessor(&self, which: Revoke, why: Why) {
         if let Some(predecessor) = &self.predecessor {
             predecessor.end(which, why);
         }
+    }
+
+    /// The same as one of several.
+    #[must_use]
+    pub fn in_fleet(self, fleet: Fleet) -> Self {
+        Self { fleet, ..self }
     }
 
     /// Connections without a session.

@@ -194,8 +194,10 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn may_return(end: &End) -> bool {
     match end {
         End::TargetClosed | End::TargetFailed(_) | End::ViewerClosed | End::ViewerGone => true,
-        End::Silent | End::Stalled(_) | End::Drain | End::Handshake(_) => true,
+        // Who was cut off may come back through another proxy: the store knows what was revoked.
+        End::Silent | End::Stalled(_) | End::Drain | End::Handshake(_) | End::CutOff => true,
         End::Idle | End::MaxSession | End::TakenOver | End::Revoked => false,
+        End::ServerDeleted | End::ServerMoved | End::ServerRebuilt | End::ServerStopped => false,
         End::Protocol(_) | End::ViewOnly(_) | End::MainChannel => false,
     }
 }

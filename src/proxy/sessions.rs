@@ -2,9 +2,9 @@
 
 use std::collections::hash_map::RandomState;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -12,11 +12,12 @@ use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
 use crate::config::{Limits, Viewers};
+use crate::fleet::{Moved, Pass};
 use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
 use crate::net::stream::Breaker;
 use crate::relay::{Counters, End, Stop, StopHandle, stop_pair};
-use crate::tokens::{Ending, Grant, Live, Nonce, Revoke, TokenKey};
+use crate::tokens::{Grant, Nonce, TokenKey};
 
 use super::channels::{Channels, NoChannel, Viewer};
 
@@ -34,12 +35,16 @@ pub struct Session {
     pub since: SystemTime,
     pub(super) key: TokenKey,
     /// Whether it is a further channel of a SPICE viewer, who was counted with the main one.
-    further: bool,
+    pub(super) further: bool,
     /// The viewer's address.
     pub source: IpAddr,
     /// Payload bytes so far.
     pub counters: Arc<Counters>,
     stop: StopHandle,
+    /// When it got its place among those of all proxies, by the store's clock in milliseconds; none: the greatest.
+    pub(super) entered: AtomicU64,
+    /// What was moved when somebody last looked, and how fast: bytes and bytes a second, to viewer and to target.
+    seen: [AtomicU64; 4],
     /// Set when the console is reached, if it is a line that can be broken.
     pub(super) breaker: OnceLock<Breaker>,
     /// Set with the 101, if its viewer may come back: what it holds the store's record with.
@@ -55,6 +60,33 @@ impl Session {
     /// Asks it to end.
     pub fn stop(&self, cause: End) {
         self.stop.stop(cause);
+    }
+
+    /// Bytes so far, and how fast they were at the last look.
+    pub(super) fn moved(&self) -> Moved {
+        let [_, _, viewer_rate, target_rate] = &self.seen;
+        Moved {
+            to_viewer: self.counters.down.load(Ordering::Relaxed),
+            to_target: self.counters.up.load(Ordering::Relaxed),
+            viewer_rate: viewer_rate.load(Ordering::Relaxed),
+            target_rate: target_rate.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Looks how fast it moves bytes, the last look being `since` ago; whether anything changed. One caller.
+    pub(super) fn look(&self, since: Duration) -> bool {
+        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1);
+        let now = self.moved();
+        let [down, up, ..] = &self.seen;
+        let rate = |now: u64, before: u64| now.wrapping_sub(before).saturating_mul(1000) / millis;
+        let (before, after) =
+            ([down, up].map(|seen| seen.load(Ordering::Relaxed)), [now.to_viewer, now.to_target]);
+        let rates = [rate(after[0], before[0]), rate(after[1], before[1])];
+        let changed = before != after || rates != [now.viewer_rate, now.target_rate];
+        for (seen, value) in self.seen.iter().zip(after.into_iter().chain(rates)) {
+            seen.store(value, Ordering::Relaxed);
+        }
+        changed
     }
 
     /// Whether it was asked to end.
@@ -137,6 +169,8 @@ pub(super) struct Seat {
     pub(super) session: Arc<Session>,
     admission: Admission,
     _project: KeyedPermit<ProjectId>,
+    /// Its place among those of all proxies; the last to be given back.
+    pub(super) pass: Option<Pass>,
 }
 
 impl Sessions {
@@ -191,7 +225,7 @@ impl Sessions {
         }
         present.push(Arc::clone(&session));
         drop(present);
-        Ok((Seat { session, admission, _project: project }, stop))
+        Ok((Seat { session, admission, _project: project, pass: None }, stop))
     }
 
     /// A place for a further channel of the SPICE viewer who has spent the token, within all limits but the
@@ -218,7 +252,7 @@ impl Sessions {
             return Err(Full::Project);
         };
         self.consoles.entry(console(&session.grant)).or_default().push(Arc::clone(&session));
-        Ok(Some((Seat { session, admission, _project: project }, stop)))
+        Ok(Some((Seat { session, admission, _project: project, pass: None }, stop)))
     }
 
     /// All of them, in no order; some may still be on their way to their 101.
@@ -243,25 +277,10 @@ impl Sessions {
         self.list().into_iter().find(|session| session.id == id)
     }
 
-    /// Ends the session of this id; whether there is one.
-    pub fn stop(&self, id: Uuid, cause: &End) -> bool {
-        self.find(id).inspect(|session| session.stop(cause.clone())).is_some()
-    }
-
     /// Ends what the viewer who came back has left behind here.
     pub(super) fn oust(&self, key: &TokenKey) {
         let left_behind = self.list().into_iter().filter(|session| session.key == *key);
         left_behind.for_each(|session| session.stop(End::TakenOver));
-    }
-
-    /// Ends the sessions that `which` names, as a later process says.
-    pub fn end_for(&self, which: &Revoke, why: Ending) {
-        let end = match why {
-            Ending::Revoked => End::Revoked,
-            Ending::TakenOver => End::TakenOver,
-        };
-        let named = self.list().into_iter().filter(|session| which.names(&session.key, &session.grant));
-        named.for_each(|session| session.stop(end.clone()));
     }
 
     /// Resolves when the next session leaves; enable it, then look.
@@ -289,20 +308,6 @@ impl Sessions {
     }
 }
 
-impl Live for Sessions {
-    fn holder(&self, key: &TokenKey) -> Option<Arc<Grant>> {
-        let found = self.list().into_iter().find(|session| session.key == *key);
-        found.map(|session| Arc::clone(&session.grant))
-    }
-
-    fn end(&self, which: &Revoke) -> usize {
-        let named = |session: &Arc<Session>| which.names(&session.key, &session.grant);
-        let ended: Vec<_> = self.list().into_iter().filter(named).collect();
-        ended.iter().for_each(|session| session.stop(End::Revoked));
-        ended.len()
-    }
-}
-
 impl Session {
     fn new(key: TokenKey, grant: Arc<Grant>, source: IpAddr, further: bool) -> (Arc<Self>, Stop) {
         let (handle, stop) = stop_pair();
@@ -314,6 +319,8 @@ impl Session {
             source,
             counters: Arc::default(),
             stop: handle,
+            entered: AtomicU64::new(u64::MAX),
+            seen: Default::default(),
             breaker: OnceLock::new(),
             comeback: OnceLock::new(),
             grant,
@@ -328,8 +335,11 @@ impl Seat {
         self.admission.sessions.channels.lead(self.session.key, viewer, Arc::clone(&self.session));
     }
 
-    /// Ends the other sessions on this console.
+    /// Ends the other sessions on this console, unless one of them was quicker to end this one.
     pub(super) fn take_over(&self) {
+        if self.session.is_stopped() {
+            return;
+        }
         if let Some(present) = self.admission.sessions.consoles.get(&console(&self.session.grant)) {
             for other in present.iter().filter(|other| other.id != self.session.id) {
                 other.stop(End::TakenOver);
@@ -362,9 +372,10 @@ fn console(grant: &Grant) -> Console {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use crate::fleet::Local;
     use crate::ids::{Generation, GrantId, RequestId};
-    use crate::tokens::Options;
     use crate::tokens::contract::key;
+    use crate::tokens::{Options, Revoke};
 
     use super::*;
 
@@ -452,19 +463,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_revocation_ends_what_it_names() {
+    async fn who_is_picked_ends_and_its_seat_is_left_by_itself() {
         let sessions = Sessions::new(&limits(|_| {}));
         let (a, mut a_stopped) = sit(&sessions, "a", Viewers::Share).unwrap();
         let (b, mut b_stopped) = sit(&sessions, "b", Viewers::Share).unwrap();
-        assert_eq!(sessions.holder(&a.session.key), Some(Arc::clone(&a.session.grant)));
-        assert_eq!(sessions.holder(&key()), None);
-        assert_eq!(sessions.end(&Revoke::Token(key())), 0);
-        assert_eq!(sessions.end(&Revoke::User("nobody".into())), 0);
-        assert_eq!(sessions.end(&Revoke::Target("a".into())), 1);
+        let end = |which: Revoke| {
+            let mut pick =
+                |_, key: &TokenKey, grant: &Grant, _| which.names(key, grant).then_some(End::Revoked);
+            Local::end(&*sessions, &mut pick)
+        };
+        assert_eq!(end(Revoke::Token(key())), 0);
+        assert_eq!(end(Revoke::User("nobody".into())), 0);
+        assert_eq!(end(Revoke::Target("a".into())), 1);
         assert_eq!(std::future::poll_fn(|cx| a_stopped.poll_cause(cx)).await, End::Revoked);
-        assert!(!sessions.stop(Uuid::new_v4(), &End::Drain));
-        assert_eq!(sessions.end(&Revoke::Token(b.session.key)), 1);
+        assert_eq!(end(Revoke::Token(b.session.key)), 1);
         assert_eq!(std::future::poll_fn(|cx| b_stopped.poll_cause(cx)).await, End::Revoked);
         assert_eq!(sessions.list().len(), 2, "a seat is left by its session, not by being told to");
+        drop(a);
+        assert_eq!(sessions.list().len(), 1);
+    }
+
+    #[test]
+    fn a_rate_is_what_was_moved_since_the_last_look() {
+        let sessions = Sessions::new(&limits(|_| {}));
+        let (seat, _stop) = sit(&sessions, "a", Viewers::Share).unwrap();
+        let session = &seat.session;
+        let second = Duration::from_secs(1);
+        assert!(!session.look(second), "nothing moved, nothing changed");
+        session.counters.down.store(3000, Ordering::Relaxed);
+        session.counters.up.store(10, Ordering::Relaxed);
+        assert!(session.look(2 * second));
+        let moved = Moved { to_viewer: 3000, to_target: 10, viewer_rate: 1500, target_rate: 5 };
+        assert_eq!(session.moved(), moved);
+        assert!(session.look(second), "it stands still now");
+        assert_eq!(session.moved(), Moved { viewer_rate: 0, target_rate: 0, ..moved });
+        assert!(!session.look(second));
     }
 }

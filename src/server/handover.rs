@@ -37,11 +37,11 @@ use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::fleet::Roster;
 use crate::net::inherit;
-use crate::proxy::Sessions;
 use crate::tokens::{
-    Answer, Asked, Call, Ending, Grant, Live, Packed, Predecessor, Revoke, Store, StoreError, TokenKey,
-    perform,
+    Answer, Asked, Call, Grant, Live, Packed, Predecessor, Revoke, Store, StoreError, StoreFuture, TokenKey,
+    Why, perform,
 };
 
 /// How long the new process may take to read its configuration and reach what it needs. Nobody waits meanwhile.
@@ -91,7 +91,7 @@ enum ToOld {
     Ready,
     Started,
     Answer(u64, Result<Answer, StoreError>),
-    End(Revoke, Ending),
+    End(Revoke, Why),
 }
 
 fn line<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
@@ -187,7 +187,7 @@ impl New {
     }
 
     /// Asks it what this process' sessions ask their store, and ends those it names; to the end of either.
-    pub(super) async fn serve(mut self, mut asked: mpsc::Receiver<Asked>, end: impl Fn(Revoke, Ending)) {
+    pub(super) async fn serve(mut self, mut asked: mpsc::Receiver<Asked>, end: impl Fn(Revoke, Why)) {
         let mut waiting = std::collections::HashMap::new();
         let mut next: u64 = 0;
         loop {
@@ -294,7 +294,7 @@ impl Old {
     pub(super) async fn serve(
         self,
         store: Arc<dyn Store>,
-        mut ends: mpsc::Receiver<(Revoke, Ending)>,
+        mut ends: mpsc::Receiver<(Revoke, Why)>,
     ) -> io::Result<()> {
         // It says nothing between `Started` and its first call that could be in the buffer.
         let stream = self.stream.into_inner();
@@ -318,21 +318,21 @@ impl Old {
     }
 }
 
-/// The sessions of this process and of those before it that live on.
+/// The sessions of all proxies, and of the processes before this one that live on.
 pub(super) struct Generations {
-    pub(super) own: Arc<Sessions>,
+    pub(super) own: Roster,
     pub(super) before: Option<Predecessor>,
 }
 
 impl Live for Generations {
-    fn holder(&self, key: &TokenKey) -> Option<Arc<Grant>> {
+    fn holder(&self, key: &TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>> {
         self.own.holder(key)
     }
 
-    fn end(&self, which: &Revoke) -> usize {
+    fn end(&self, which: &Revoke, why: Why) -> StoreFuture<'_, usize> {
         if let Some(before) = &self.before {
-            before.end(which.clone(), Ending::Revoked);
+            before.end(which.clone(), why);
         }
-        self.own.end(which)
+        self.own.end(which, why)
     }
 }

@@ -14,6 +14,8 @@ use crate::audit::{self, Audit, AuditError, Event};
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
 use crate::config::{Config, Proxy as ProxySettings, TokenStore, watch};
+use crate::fleet::{Fleet, Local, Roster};
+use crate::ids::TargetId;
 use crate::limits::Cap;
 use crate::metrics::Metrics;
 use crate::net::inherit::Heritage;
@@ -22,10 +24,10 @@ use crate::net::tls::{TlsAcceptor, TlsError};
 use crate::net::workers::{Handler, Workers};
 use crate::proxy::{self, Proxy};
 use crate::relay::End;
-use crate::targets::{DialPolicy, Registry, RegistryError};
+use crate::targets::{Changes, DialPolicy, Registry, RegistryError};
 use crate::tokens::{
-    Ending, Fingerprinter, Live, MemoryStore, Metered, Movable, Predecessor, RedisSetupError, RedisStore,
-    Revoke, Revoker, Store, TokenError,
+    Fingerprinter, Live, MemoryStore, Metered, Movable, Predecessor, RedisSetupError, RedisStore, Revoke,
+    Revoker, Store, TokenError, Why,
 };
 use crate::web::{InvalidFrameAncestor, Web};
 
@@ -115,8 +117,10 @@ pub struct Server {
     listeners: Vec<(TcpListener, &'static str, Roles)>,
     shared: Arc<Shared>,
     memory: Option<Memory>,
+    /// Kept by a process that has sessions.
+    roster: Option<Roster>,
     /// The process before this one, which waits for our word, and where its part of our revocations goes.
-    before: Option<(Old, mpsc::Receiver<(Revoke, Ending)>)>,
+    before: Option<(Old, mpsc::Receiver<(Revoke, Why)>)>,
     predecessor: Option<Predecessor>,
 }
 
@@ -166,12 +170,14 @@ impl Server {
         let authenticator = Authenticator::new(&config, &clock)?;
         let https = config.proxy.public_url.starts_with("https:");
         let web = Web::new(&config.proxy.frame_ancestors, https)?;
-        let (store, memory) = open_store(&config, &clock)?;
+        let (store, memory, redis) = open_store(&config, &clock)?;
         // From here on what another process has: everything else that could fail is behind us.
         let mut old = heritage.control().map(Old::new);
         if let Some(Estate { packed, ago }) = old.as_mut().map(Old::receive).transpose()? {
             info!(tokens = packed.len(), "taken over from the process before this one");
-            memory.iter().for_each(|memory| memory.store.unpack(packed.clone(), ago));
+            if let Some(memory) = &memory {
+                memory.store.unpack(packed, ago);
+            }
         }
         let (predecessor, before) = old
             .map(|old| (Predecessor::new(), old))
@@ -184,9 +190,9 @@ impl Server {
         let database = config.inventory_database.as_deref();
         let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
         let inventory = Arc::clone(registry.inventory());
+        let fleet = Fleet::new(&config.proxy.name, redis);
         let metrics = Metrics::default();
         let store: Arc<dyn Store> = Arc::new(Metered::new(store, metrics.clone()));
-        let session_store = Arc::clone(&store);
         let unauthenticated = Cap::new(config.limits.unauthenticated);
         let own = listeners.iter().filter_map(|(listener, ..)| listener.local_addr().ok()).collect();
         let proxy = Proxy::new(
@@ -198,14 +204,16 @@ impl Server {
             fingerprints.clone(),
         );
         let proxy = proxy.observed(audit.clone(), metrics.clone()).after(predecessor.clone());
-        let proxy = Arc::new(proxy);
-        let (own, before_us) = (Arc::clone(proxy.sessions()), predecessor.clone());
-        let live = Arc::new(Generations { own, before: before_us }) as Arc<dyn Live>;
+        let proxy = Arc::new(proxy.in_fleet(fleet.clone()));
+        let roster = Roster::new(fleet, Arc::clone(proxy.sessions()) as Arc<dyn Local>);
+        let live = Generations { own: roster.clone(), before: predecessor.clone() };
+        let live = Arc::new(live) as Arc<dyn Live>;
         let revoker = Revoker::new(Arc::clone(&store), Arc::clone(&live));
-        let admin = Admin::new(&config.admin, Arc::clone(&proxy), Arc::clone(&registry), revoker);
+        let kept = (role != Role::Issuer).then(|| roster.clone());
+        let admin = Admin::new(&config.admin, Arc::clone(&proxy), roster, Arc::clone(&registry), revoker);
         let admin = admin.observed(audit.clone(), metrics.clone());
         let inventory = Arc::clone(&inventory);
-        let api = Api::new(&config, inventory, store, fingerprints, authenticator, clock, live);
+        let api = Api::new(&config, inventory, Arc::clone(&store), fingerprints, authenticator, clock, live);
         let shared = Arc::new(Shared {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
             tls,
@@ -216,13 +224,13 @@ impl Server {
             unauthenticated,
             watchers: Cap::new(connection::ADMIN_CONNECTIONS),
             registry,
+            store,
             audit,
             unready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             followed: AtomicBool::new(false),
-            store: session_store,
         });
-        Ok(Self { config, listeners, shared, memory, before, predecessor })
+        Ok(Self { config, listeners, shared, memory, roster: kept, before, predecessor })
     }
 
     /// The configuration in force, with the ports that were bound.
@@ -244,7 +252,7 @@ impl Server {
     /// Serves until told to drain (or until `commands` closes), and ends when the last session has ended or
     /// the drain's deadline has passed.
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), ServerError> {
-        let Self { config, listeners, shared, memory, before, predecessor } = self;
+        let Self { config, listeners, shared, memory, roster, before, predecessor } = self;
         let handler: Handler = {
             let shared = Arc::clone(&shared);
             Arc::new(move |accepted| Box::pin(connection::serve(Arc::clone(&shared), accepted)))
@@ -263,15 +271,28 @@ impl Server {
         }
         let listeners = listeners.into_iter().map(|(listener, role, _)| (role, listener));
         let mut acceptors = doors.open(listeners.collect())?;
-        loop {
-            match attend(&config, &shared, memory.as_ref(), &mut commands).await {
-                Next::Drain => break drain(&config, &shared, acceptors).await,
-                Next::HandOver => {}
+        let serve = async {
+            loop {
+                match attend(&config, &shared, memory.as_ref(), &mut commands).await {
+                    Next::Drain => break drain(&config, &shared, acceptors).await,
+                    Next::HandOver => {}
+                }
+                match hand_over(&config, &shared, memory.as_ref(), &doors, acceptors).await? {
+                    Ok(()) => break outlive(&config, &shared, predecessor.as_ref(), &mut commands).await,
+                    Err(same) => acceptors = same,
+                }
             }
-            match hand_over(&config, &shared, memory.as_ref(), &doors, acceptors).await? {
-                Ok(()) => break outlive(&config, &shared, predecessor.as_ref(), &mut commands).await,
-                Err(same) => acceptors = same,
+            Ok::<_, ServerError>(())
+        };
+        match &roster {
+            Some(roster) => {
+                tokio::select! {
+                    served = serve => served?,
+                    () = roster.keep() => {}
+                }
+                roster.part().await;
             }
+            None => serve.await?,
         }
         drop(doors);
         shared.audit.record(|| Event::new(audit::Kind::Stop));
@@ -312,17 +333,20 @@ impl Doors {
     }
 }
 
-/// A store, and once more if it is this process' own.
-type Opened = (Arc<dyn Store>, Option<Memory>);
+/// A store, and once more as what it is.
+type Opened = (Arc<dyn Store>, Option<Memory>, Option<Arc<RedisStore>>);
 
 fn open_store(config: &Config, clock: &Clock) -> Result<Opened, RedisSetupError> {
     match &config.tokens.store {
         TokenStore::Memory => {
             let store = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
             let movable = Arc::new(Movable::new(Arc::clone(&store)));
-            Ok((Arc::clone(&movable) as Arc<dyn Store>, Some(Memory { store, movable })))
+            Ok((Arc::clone(&movable) as Arc<dyn Store>, Some(Memory { store, movable }), None))
         }
-        TokenStore::Redis(settings) => Ok((Arc::new(RedisStore::open(settings)?), None)),
+        TokenStore::Redis(settings) => {
+            let redis = Arc::new(RedisStore::open(settings)?);
+            Ok((Arc::clone(&redis) as Arc<dyn Store>, None, Some(redis)))
+        }
     }
 }
 
@@ -414,7 +438,8 @@ async fn attend(
     }
 }
 
-/// Reads inventory and certificates again; what is broken stays as it was. Sessions do not notice.
+/// Reads inventory and certificates again; what is broken stays as it was. Sessions notice only if their server is
+/// no longer what they were opened for.
 fn reload(config: &Config, shared: &Shared) {
     match config.reload_targets() {
         Ok(targets) => {
@@ -426,6 +451,11 @@ fn reload(config: &Config, shared: &Shared) {
                 targets = shared.registry.inventory().len(),
                 "inventory reloaded"
             );
+            let ended = shared.proxy.sessions().end_void(shared.registry.inventory());
+            if ended > 0 {
+                info!(ended, "sessions of servers that changed are over");
+            }
+            revoke_void(shared, &changes);
             let changed = changes.added.len() + changes.changed.len() + changes.removed.len();
             let (count, cause) = (Some(changed as u64), Some("inventory-reloaded"));
             shared.audit.record(|| Event { count, cause, ..Event::new(audit::Kind::Admin) });
@@ -438,6 +468,23 @@ fn reload(config: &Config, shared: &Shared) {
             Err(error) => error!(%error, "certificates not reloaded; the old ones stay in force"),
         }
     }
+}
+
+/// Takes back the unopened links to servers that are gone or have no console now: should they come back, it is to
+/// something else. Links to those that moved open nothing any more as it is.
+fn revoke_void(shared: &Shared, changes: &Changes) {
+    let inventory = shared.registry.inventory();
+    let ready = |id: &&TargetId| inventory.find(id).is_some_and(|entry| entry.target.console_ready());
+    let changed = changes.changed.iter().filter(|id| !ready(id));
+    let void: Vec<_> = changes.removed.iter().chain(changed).cloned().collect();
+    let store = Arc::clone(&shared.store);
+    tokio::spawn(async move {
+        for target in void {
+            if let Err(error) = store.revoke(Revoke::Target(target.clone())).await {
+                warn!(%error, %target, "links to a server that has changed were not taken back");
+            }
+        }
+    });
 }
 
 /// Says that it is not ready any more; then takes no new connections on the proxy and API, waits for live sessions,

@@ -9,14 +9,15 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::audit::AuditError;
-use crate::config::Config;
+use crate::config::{Config, watch};
+use crate::fleet::Local;
 use crate::net::listen::Acceptor;
 use crate::proxy;
-use crate::tokens::{Predecessor, Revoke, Successor};
+use crate::tokens::{Grant, Predecessor, Revoke, Successor, TokenKey, Why};
 
 use super::connection::Shared;
 use super::handover::{New, Stays};
-use super::{Acceptors, Command, Doors, LAST_WORDS, Listeners, Memory, ServerError, drain_by};
+use super::{Acceptors, Command, Doors, LAST_WORDS, Listeners, Memory, ServerError, drain_by, reload};
 
 /// How often a process that is about to end looks whether everybody was answered.
 const LOOK: Duration = Duration::from_millis(20);
@@ -94,8 +95,9 @@ fn followed(shared: &Arc<Shared>, memory: Option<&Memory>, new: New) {
         // Without tokens of its own the new process is asked nothing; it says what is to end all the same.
         let _asks = successor;
         let sessions = Arc::clone(shared.proxy.sessions());
-        let end = move |which: Revoke, why| {
-            sessions.end_for(&which, why);
+        let end = move |which: Revoke, why: Why| {
+            let mut named = |_, key: &TokenKey, grant: &Grant, _| which.names(key, grant).then(|| why.into());
+            Local::end(&*sessions, &mut named);
             shared.proxy.tell_predecessor(which, why);
         };
         new.serve(asked, end).await;
@@ -123,6 +125,8 @@ pub(super) async fn outlive(
         }
     };
     let mut renew = tokio::time::interval(proxy::RENEW);
+    // Servers that go or move end sessions here as well.
+    let mut watch = watch::Watch::new(config.target_files()).await;
     tokio::pin!(ended, longest);
     loop {
         // Every branch is cancel-safe, or kept.
@@ -131,9 +135,13 @@ pub(super) async fn outlive(
             () = &mut longest => return drain_by(Duration::ZERO, shared).await,
             command = commands.recv() => match command {
                 Some(Command::Drain) | None => return drain_by(config.proxy.drain, shared).await,
-                Some(Command::Reload) => shared.audit.reopen(),
+                Some(Command::Reload) => {
+                    reload(config, shared);
+                    shared.audit.reopen();
+                }
                 Some(Command::HandOver) => warn!("a new process has taken over already: signal that one"),
             },
+            () = watch.changed(watch::EVERY) => reload(config, shared),
             _ = renew.tick() => {
                 tokio::spawn(Arc::clone(&shared.proxy).renew());
             }

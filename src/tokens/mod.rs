@@ -33,10 +33,10 @@ pub(crate) mod contract;
 
 pub use memory::{MemoryStore, Packed};
 pub use metered::Metered;
-pub use moving::{Answer, Asked, Call, Ending, Movable, Predecessor, Successor, perform};
-pub use redis::{RedisSetupError, RedisStore, Unsafe};
+pub use moving::{Answer, Asked, Call, Movable, Predecessor, Successor, perform};
+pub use redis::{Entry, Manner, Most, News, Place, Record, RedisSetupError, RedisStore, Unsafe};
 pub use resume::{Keep, Offer, Resumed};
-pub use revoke::{Live, Revoke, Revoked, Revoker};
+pub use revoke::{Live, Revoke, Revoked, Revoker, Why};
 pub use token::{Fingerprinter, Token, TokenError, TokenKey};
 
 /// How long a claim is held before another may have it. Longer than dial (5 s) plus greeting (10 s), so a

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     Claim, Confirm, Grant, Keep, LEASE, MemoryStore, Nonce, Offer, Packed, Peek, Resumed, Revoke, Store,
-    StoreError, StoreFuture, TokenKey,
+    StoreError, StoreFuture, TokenKey, Why,
 };
 
 /// How long the other process may take to answer.
@@ -119,29 +119,20 @@ impl Successor {
     }
 }
 
-/// Why sessions of an earlier process end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ending {
-    /// Their grants were revoked.
-    Revoked,
-    /// Their viewers came back, to this process.
-    TakenOver,
-}
-
 /// The process before this one, whose sessions may live on, as this one tells it which are to end.
 #[derive(Clone, Debug)]
-pub struct Predecessor(mpsc::Sender<(Revoke, Ending)>);
+pub struct Predecessor(mpsc::Sender<(Revoke, Why)>);
 
 impl Predecessor {
     /// A predecessor, and where it hears what is to end.
-    pub fn new() -> (Self, mpsc::Receiver<(Revoke, Ending)>) {
+    pub fn new() -> (Self, mpsc::Receiver<(Revoke, Why)>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         (Self(sender), receiver)
     }
 
     /// Ends its sessions that `which` names. One that is gone has none; one that does not listen hears it when
     /// its sessions next say that they live.
-    pub fn end(&self, which: Revoke, why: Ending) {
+    pub fn end(&self, which: Revoke, why: Why) {
         let _ = self.0.try_send((which, why));
     }
 

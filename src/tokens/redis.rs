@@ -26,6 +26,7 @@ use super::{
 
 mod comeback;
 mod link;
+mod live;
 mod names;
 mod route;
 mod script;
@@ -39,6 +40,7 @@ use names::TokenNames;
 use route::Route;
 use script::{Scripts, Step};
 
+pub use live::{Entry, Manner, Most, News, Place, Record};
 pub use vet::Unsafe;
 
 /// How long a call may take in all, the second try included: who waits is told 503 within two seconds.

@@ -16,6 +16,8 @@ mod dialects;
 mod drain;
 mod endings;
 mod examples;
+mod fleet;
+mod fleet_servers;
 mod golden;
 mod golden_credentials;
 mod golden_native;

@@ -68,6 +68,30 @@ pub(super) fn seats(grant: &Grant) -> String {
     format!("consolegate:seats:{{{target}}}")
 }
 
+/// The proxies, by the end of their leases; by its tag every key about live sessions is on one node.
+pub(super) const PROXIES: &str = "consolegate:live:{fleet}:proxies";
+
+/// The log of what ends sessions, which issuers write as well. With the sessions' tag: its time is theirs.
+pub(super) const LOG: &str = "consolegate:log:{fleet}";
+
+/// Where it is said that the log has grown.
+pub(super) const BELL: &str = "consolegate:log";
+
+/// A proxy's live sessions.
+pub(super) fn sessions(proxy: &str) -> String {
+    format!("consolegate:live:{{fleet}}:sessions:{proxy}")
+}
+
+/// What a proxy's live sessions have moved.
+pub(super) fn traffic(proxy: &str) -> String {
+    format!("consolegate:live:{{fleet}}:traffic:{proxy}")
+}
+
+/// What follows the tag in the name of a set that sessions are counted by.
+pub(super) fn counted(kind: &str, name: &str) -> String {
+    format!("{kind}:{}", utf8_percent_encode(name, ODD))
+}
+
 fn index(kind: &str, name: &str) -> String {
     format!("consolegate:index:{kind}:{{{}}}", utf8_percent_encode(name, ODD))
 }

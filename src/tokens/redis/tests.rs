@@ -11,6 +11,7 @@ mod access;
 mod failover;
 mod faults;
 mod fleet;
+mod live;
 #[path = "testing.rs"]
 mod testing;
 
