@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::log;
+use crate::net::inherit::Heritage;
 
 mod audit;
 mod certs;
@@ -49,8 +50,9 @@ enum Command {
     /// Run issuer and proxy.
     ///
     /// Without --config: loopback only, no servers, and a random API token that is printed once. SIGHUP
-    /// reloads inventory and certificates, and opens the audit log anew; SIGTERM takes no new consoles and ends when the last one has ended
-    /// or proxy.drain has passed.
+    /// reloads inventory and certificates, and opens the audit log anew; SIGTERM takes no new consoles and ends
+    /// when the last one has ended or proxy.drain has passed; SIGUSR2 starts the program as it is on disk now in
+    /// its place, with listeners and tokens, while its sessions live on in the old process.
     Serve(serve::Serve),
     /// Run with consoles to try: a screen, a shell, and a real guest where QEMU is installed.
     Demo(demo::run::DemoArguments),
@@ -106,7 +108,10 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(arguments) => block_on(serve::run(arguments)),
+        Command::Serve(arguments) => {
+            let heritage = Heritage::take().context("what was passed on to this process")?;
+            block_on(serve::run(arguments, heritage))
+        }
         Command::Demo(arguments) => block_on(demo::run::run(arguments)),
         Command::Issue(arguments) => block_on(issue::run(arguments)),
         Command::Connect(arguments) => block_on(client::connect::run(*arguments)),

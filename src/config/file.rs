@@ -200,9 +200,11 @@ fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
         idle_timeout: off("idle_timeout").flatten(),
         max_session: off("max_session").flatten(),
         ping: off("ping").unwrap_or(Some(Duration::from_secs(30))),
+        unready: off("unready").flatten().unwrap_or_default(),
         drain: section
             .text("drain", |text| units::duration_or_zero(text, "a duration such as \"25s\""))
             .unwrap_or(Duration::from_secs(25)),
+        outlive: off("outlive").flatten(),
         workers: section.number("workers", 0..=1024).map(count).filter(|n| *n > 0).unwrap_or_else(cores),
     };
     section.finish();

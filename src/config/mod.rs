@@ -239,8 +239,12 @@ pub struct Proxy {
     pub max_session: Option<Duration>,
     /// WebSocket ping interval; `None` is off.
     pub ping: Option<Duration>,
-    /// How long SIGTERM waits for sessions to end by themselves.
+    /// How long new connections are still taken after SIGTERM, while the readiness check says no.
+    pub unready: Duration,
+    /// How long SIGTERM then waits for sessions to end by themselves.
     pub drain: Duration,
+    /// End the sessions that a hot restart left in the old process after so long; `None`: they live until they end.
+    pub outlive: Option<Duration>,
     /// Worker threads, one current-thread runtime each.
     pub workers: usize,
 }

@@ -21,7 +21,7 @@ pub(super) enum Whom {
     Session(Uuid),
     /// Those of a token.
     Token(#[serde(with = "super::listed::hex")] TokenKey),
-    /// Those of a token but one.
+    /// Those of a token but one: its viewer is back.
     Before {
         #[serde(with = "super::listed::hex")]
         token: TokenKey,

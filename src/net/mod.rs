@@ -3,6 +3,7 @@
 pub mod file_body;
 pub mod handshake;
 mod inbound;
+pub mod inherit;
 pub mod listen;
 mod pinned;
 mod pooled;

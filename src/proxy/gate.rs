@@ -18,11 +18,11 @@ use crate::relay::record::Recording;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
 use crate::targets::{connect, reconnecting};
-use crate::tokens::{Claim, Confirm, Grant, Nonce, Offer, Options, Resumed, Store, TokenKey};
+use crate::tokens::{Claim, Confirm, Grant, Nonce, Offer, Options, Resumed, Revoke, Store, TokenKey, Why};
 
 use super::channels::{Viewer, end_when_idle};
 use super::refusal::Refusal;
-use super::resume::Visit;
+use super::resume::{Visit, vacated};
 use super::sessions::{Admission, Seat};
 use super::trail::{Reserved, Trail};
 use super::{Proxy, greet, record};
@@ -176,12 +176,12 @@ async fn come_back(
 ) -> Result<Entered, Refusal> {
     let Resumed { grant, longest } = resumed;
     let opening = trail.resumed(reserved, &grant);
-    // On other proxies it ends at its next renewal, which tells it that it was taken over.
     proxy.sessions.oust(&key);
+    proxy.tell_predecessor(Revoke::Token(key), Why::TakenOver);
     let target = current_target(proxy, &grant)?;
     if matches!(target.endpoint(grant.protocol), Some(Endpoint::Tty(..) | Endpoint::Command(_))) {
         // Later than that, the line says itself that it is busy.
-        let _ = timeout(VACATE, proxy.sessions.vacated(&key)).await;
+        let _ = timeout(VACATE, vacated(&proxy.sessions, &key)).await;
     }
     let (mut entered, viewers) = reach(proxy, trail, admission, &grant, key).await?;
     entered.plan.longest = sooner(entered.plan.longest, longest);

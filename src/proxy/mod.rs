@@ -42,7 +42,7 @@ use crate::relay::record::{Recorder, Recording};
 use crate::relay::{Channel, End, Pump, Stop, run};
 use crate::rfb::ViewOnly;
 use crate::targets::{DialPolicy, Inventory};
-use crate::tokens::{Fingerprinter, Most, Store, Token};
+use crate::tokens::{Fingerprinter, Most, Predecessor, Revoke, Store, Token, Why};
 use crate::ws::{Offer, check_request};
 
 use gate::{Entered, Ticket, enter};
@@ -80,6 +80,8 @@ pub struct Proxy {
     fleet: Fleet,
     /// Its limits over all proxies.
     most: Most,
+    /// An earlier process whose sessions may live on.
+    predecessor: Option<Predecessor>,
     unauthenticated: Cap,
     fingerprints: Fingerprinter,
     audit: Audit,
@@ -135,6 +137,7 @@ impl Proxy {
             sessions: Sessions::new(&config.limits),
             fleet: Fleet::alone(),
             most: fleet::most(&config.limits),
+            predecessor: None,
             unauthenticated,
             fingerprints,
             audit: Audit::default(),
@@ -158,6 +161,19 @@ impl Proxy {
     /// The recordings, if there are to be any.
     pub fn recorder(&self) -> Option<&Recorder> {
         self.recorder.as_ref()
+    }
+
+    /// The same after an earlier process, whose sessions live on.
+    #[must_use]
+    pub fn after(self, predecessor: Option<Predecessor>) -> Self {
+        Self { predecessor, ..self }
+    }
+
+    /// Ends what an earlier process' sessions are of it.
+    pub fn tell_predecessor(&self, which: Revoke, why: Why) {
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.end(which, why);
+        }
     }
 
     /// The same as one of several.

@@ -296,18 +296,14 @@ impl Sessions {
         left_behind.for_each(|session| session.stop(End::TakenOver));
     }
 
-    /// Waits until no session of this token is left; ask for it to end first.
-    pub(super) async fn vacated(&self, key: &TokenKey) {
-        loop {
-            let left = self.left.notified();
-            tokio::pin!(left);
-            // From here on no leaving is missed.
-            left.as_mut().enable();
-            if !self.list().iter().any(|session| session.key == *key) {
-                return;
-            }
-            left.await;
-        }
+    /// Resolves when the next session leaves; enable it, then look.
+    pub(super) fn left(&self) -> Notified<'_> {
+        self.left.notified()
+    }
+
+    /// Whether there is a session of this token.
+    pub(super) fn has(&self, key: &TokenKey) -> bool {
+        self.list().iter().any(|session| session.key == *key)
     }
 
     /// Ends every session.

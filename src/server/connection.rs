@@ -76,7 +76,12 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) store: Arc<dyn Store>,
     pub(super) audit: Audit,
+    /// Not to be sent new connections.
+    pub(super) unready: AtomicBool,
+    /// Takes no new consoles.
     pub(super) draining: AtomicBool,
+    /// Another process accepts now: connections are not kept for further requests.
+    pub(super) followed: AtomicBool,
 }
 
 /// How long a refused client may take to hear of it.
@@ -98,10 +103,12 @@ pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
         let (shared, connection, held) = (Arc::clone(&shared), connection.clone(), Arc::clone(&held));
         async move {
             let on_upgrade = request.extensions().get::<OnUpgrade>().cloned();
-            let response = route(&shared, roles, request, &connection).await;
-            if let Some(on_upgrade) =
-                on_upgrade.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS)
-            {
+            let mut response = route(&shared, roles, request, &connection).await;
+            let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if !switching && shared.followed.load(Ordering::SeqCst) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if let Some(on_upgrade) = on_upgrade.filter(|_| !switching) {
                 tokio::spawn(hang_up(on_upgrade, held));
             }
             Ok::<_, Infallible>(response)
@@ -164,7 +171,7 @@ async fn route(
     let source = shared.proxy.source(connection.peer, request.headers());
     request.extensions_mut().insert(Source(source));
     if roles.admin {
-        return shared.admin.respond(request, shared.draining.load(Ordering::SeqCst)).await;
+        return shared.admin.respond(request, shared.unready.load(Ordering::SeqCst)).await;
     }
     serve_public(shared, roles, request, connection).await.map(Either::Left)
 }

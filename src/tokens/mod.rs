@@ -23,6 +23,7 @@ use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, 
 
 mod memory;
 mod metered;
+mod moving;
 mod redis;
 mod resume;
 mod revoke;
@@ -31,8 +32,9 @@ mod token;
 #[cfg(test)]
 pub(crate) mod contract;
 
-pub use memory::MemoryStore;
+pub use memory::{MemoryStore, Packed};
 pub use metered::Metered;
+pub use moving::{Answer, Asked, Call, Movable, Predecessor, Successor, perform};
 pub use redis::{Entry, Manner, Most, News, Place, Present, Record, RedisSetupError, RedisStore, Unsafe};
 pub use resume::{Keep, Offer, Resumed};
 pub use revoke::{Live, Revoke, Revoked, Revoker, Why};
@@ -84,7 +86,7 @@ pub struct Options {
 }
 
 /// Names one attempt to use a token. A repeated call with the same nonce gets the same answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Nonce(pub u128);
 
 impl Nonce {
@@ -95,7 +97,7 @@ impl Nonce {
 }
 
 /// Answer to a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Claim {
     /// The caller holds the token for [`LEASE`].
     Won(Arc<Grant>),
@@ -108,7 +110,7 @@ pub enum Claim {
 }
 
 /// Answer to a confirm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Confirm {
     /// The token is spent and this caller's.
     Confirmed,
@@ -117,7 +119,7 @@ pub enum Confirm {
 }
 
 /// What a token would open, without using it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peek {
     /// The grant.
     pub grant: Arc<Grant>,
@@ -126,7 +128,7 @@ pub struct Peek {
 }
 
 /// Why a store did not answer.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreError {
     /// The store holds as many records as it may.
     #[error("the token store is full ({0} records); raise tokens.capacity or shorten tokens.ttl")]

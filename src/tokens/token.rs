@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use rand::TryRng;
 use rand::rngs::SysRng;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -90,13 +91,29 @@ fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, TokenError> {
 }
 
 /// SHA-256 of a token: what stores keep. A store that leaks gives away no token.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct TokenKey([u8; 32]);
 
 impl TokenKey {
     /// The 32 bytes, for a store's own key.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl From<TokenKey> for String {
+    fn from(key: TokenKey) -> Self {
+        URL_SAFE_NO_PAD.encode(key.0)
+    }
+}
+
+impl TryFrom<String> for TokenKey {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or("expected 32 bytes in base64url")
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod admin;
 mod audit;
+mod churn;
 mod connect;
 mod console;
 mod control;
@@ -24,8 +25,10 @@ mod golden_credentials;
 mod golden_native;
 mod guest;
 mod handshake;
+mod hot_restart;
 mod huawei;
 mod keystone;
+mod kills;
 mod lifecycle;
 mod limits;
 mod listeners;
@@ -43,6 +46,7 @@ mod redis;
 mod refusals;
 mod resume;
 mod resume_browser;
+mod rolling;
 mod serial_command;
 mod serial_lines;
 mod serial_tls;

@@ -319,3 +319,25 @@ async fn another_proxy_takes_a_half_dead_session_over_at_once() {
         (dead, pair) = (socket, next);
     }
 }
+
+/// On a line for one viewer: what it left behind at the other proxy makes room.
+#[tokio::test]
+async fn a_session_that_lives_at_another_proxy_is_taken_over() {
+    let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
+    let text =
+        format!("[tokens]\nstore = \"{}\"\n{}", redis.url(), target(VM, "vm", &line.setting("serial")));
+    let process = |role| Running::in_role(config(&text), role);
+    let (issuer, proxies) = (process(Role::Issuer), [process(Role::Proxy), process(Role::Proxy)]);
+    let token = issuer.token(VM, Protocol::Serial).await;
+    let (mut socket, mut pair) = enter(&proxies[0].ws(&token), "").await.unwrap();
+    for at in [1, 0, 0, 1] {
+        let url = proxies[at].ws(&token);
+        let (back, told) = tokio::join!(enter(&url, &pair), viewer::closed(&mut socket));
+        assert_eq!(told, (1008, "taken over by another viewer".to_owned()));
+        (socket, pair) = back.unwrap_or_else(|status| panic!("at {at}: {status}"));
+        viewer::echo(&mut socket, b"here").await;
+    }
+    // Somebody else's console it stays.
+    let other = issuer.token(VM, Protocol::Serial).await;
+    assert_eq!(open(&proxies[0].ws(&other), &[]).await.unwrap_err(), 429);
+}
