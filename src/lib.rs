@@ -16,6 +16,7 @@ pub mod certs;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod fleet;
 pub mod ids;
 pub mod limits;
 pub mod log;

@@ -59,6 +59,10 @@ pub enum StoreCall {
     Revoke,
     /// What one would open.
     Peek,
+    /// To let a viewer back in.
+    Resume,
+    /// Until when a viewer may come back.
+    Keep,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -275,6 +279,8 @@ impl Metrics {
             StoreCall::Release => "release",
             StoreCall::Revoke => "revoke",
             StoreCall::Peek => "peek",
+            StoreCall::Resume => "resume",
+            StoreCall::Keep => "keep",
         };
         let label = StoreLabel { call, answer: if ok { "ok" } else { "error" } };
         self.0.store.get_or_create(&label).observe(took.as_secs_f64());

@@ -10,6 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["server"],
     &["admin"],
     &["api", "web", "proxy"],
+    &["fleet"],
     &["relay"],
     &["auth", "tokens", "targets", "certs"],
     &["rfb", "serial", "ws"],

@@ -19,6 +19,7 @@ use subtle::ConstantTimeEq as _;
 use crate::api::Source;
 use crate::audit::{Audit, Event, Kind};
 use crate::config;
+use crate::fleet::Roster;
 use crate::ids::RequestId;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
@@ -45,6 +46,7 @@ pub struct Admin {
     /// SHA-256 of the bearer token; absent: nothing but health and metrics is answered.
     token: Option<[u8; 32]>,
     proxy: Arc<Proxy>,
+    roster: Roster,
     registry: Arc<Registry>,
     revoker: Revoker,
     audit: Audit,
@@ -71,12 +73,14 @@ impl Admin {
     pub fn new(
         credential: &config::Admin,
         proxy: Arc<Proxy>,
+        roster: Roster,
         registry: Arc<Registry>,
         revoker: Revoker,
     ) -> Self {
         let token = credential.token.as_ref();
         let token = token.map(|token| Sha256::digest(token.expose_secret().as_bytes()).into());
-        Self { token, proxy, registry, revoker, audit: Audit::default(), metrics: Metrics::default() }
+        let (audit, metrics) = (Audit::default(), Metrics::default());
+        Self { token, proxy, roster, registry, revoker, audit, metrics }
     }
 
     /// The same with what operators do written down, and with these metrics to show.
@@ -159,14 +163,21 @@ impl Admin {
                 }
             }
             (None, "sessions") => match method {
-                Method::GET | Method::HEAD => Ok(sessions::list(self.proxy.sessions())),
+                Method::GET | Method::HEAD => Ok(sessions::list(&self.roster).await),
                 _ => Err(Refusal::method("GET, HEAD")),
             },
             (Some(("sessions", below)), _) => match (below.strip_suffix("/break"), method) {
                 (Some(session), Method::POST) => sessions::send_break(self, session, asked),
                 (Some(_), _) => Err(Refusal::method("POST")),
-                (None, Method::DELETE) => sessions::end(self, below, asked),
+                (None, Method::DELETE) => sessions::end(self, below, asked).await,
                 (None, _) => Err(Refusal::method("DELETE")),
+            },
+            (None, "revoke") => match method {
+                Method::POST => {
+                    let document = body(request.into_body()).await?;
+                    sessions::revoke(self, &document, asked).await
+                }
+                _ => Err(Refusal::method("POST")),
             },
             _ => Err(Refusal::no_route()),
         }

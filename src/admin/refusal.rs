@@ -31,8 +31,8 @@ impl Refusal {
     }
 
     pub(super) fn no_route() -> Self {
-        let message =
-            "No such path. There are /health/live, /health/ready, /metrics, /v1/targets, /v1/sessions.";
+        let message = "No such path. There are /health/live, /health/ready, /metrics, /v1/targets, /v1/sessions, \
+             /v1/revoke.";
         Self::new(StatusCode::NOT_FOUND, "ADMIN.0002", message)
     }
 
@@ -50,6 +50,10 @@ impl Refusal {
     }
 
     pub(super) fn no_session() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "ADMIN.0006", "No such session.")
+    }
+
+    pub(super) fn no_session_here() -> Self {
         Self::new(StatusCode::NOT_FOUND, "ADMIN.0006", "No such session in this process.")
     }
 
@@ -108,7 +112,7 @@ impl From<RegistryError> for Refusal {
 }
 
 impl From<StoreError> for Refusal {
-    /// The target has changed; what was issued for it no longer opens, but is still counted.
+    /// If it was a target that changed: it has; what was issued for it no longer opens, but is still counted.
     fn from(error: StoreError) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN.0013", error.to_string())
     }

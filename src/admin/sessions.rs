@@ -1,27 +1,32 @@
-//! `/v1/sessions`: who is on which console of this process now.
+//! `/v1/sessions` and `/v1/revoke`: who is on which console of the fleet now, and the end of that.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::audit::{Event, Kind};
-use crate::proxy::{Session, Sessions};
-use crate::relay::End;
+use crate::fleet::{Listed, Roster};
+use crate::tokens::{Revoke, Token, Why};
 
 use super::{Admin, Asked, Refusal, Reply, done, respond};
 
-/// `GET /v1/sessions`: oldest first. At most `limits.sessions` lines, so there are no pages.
-pub(super) fn list(sessions: &Sessions) -> Reply {
-    let mut all = sessions.list();
-    all.sort_unstable_by_key(|session| (session.since, session.id));
+/// `GET /v1/sessions`: oldest first. At most `limits.sessions` lines a proxy, so there are no pages. When the store
+/// does not answer, it is this process' own, and `complete` is false.
+pub(super) async fn list(roster: &Roster) -> Reply {
+    let (mut all, complete) = roster.list().await;
+    all.sort_unstable_by_key(|session| (seconds(session), session.id));
     let sessions: Vec<_> = all.iter().map(view).collect();
-    respond(StatusCode::OK, &json!({"sessions": sessions}))
+    respond(StatusCode::OK, &json!({"sessions": sessions, "complete": complete}))
 }
 
-fn view(session: &Arc<Session>) -> Value {
+/// As exact as other processes know it.
+fn seconds(session: &Listed) -> u64 {
+    session.since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn view(session: &Listed) -> Value {
     let grant = &session.grant;
     json!({
         "id": session.id,
@@ -30,18 +35,21 @@ fn view(session: &Arc<Session>) -> Value {
         "protocol": grant.protocol,
         "project": grant.project,
         "user": grant.user,
+        "proxy": session.proxy,
         "source": session.source,
         "view_only": grant.options.view_only,
         "since": humantime::format_rfc3339_seconds(session.since).to_string(),
-        "bytes_to_viewer": session.counters.down.load(Ordering::Relaxed),
-        "bytes_to_target": session.counters.up.load(Ordering::Relaxed),
+        "bytes_to_viewer": session.moved.to_viewer,
+        "bytes_to_target": session.moved.to_target,
+        "rate_to_viewer": session.moved.viewer_rate,
+        "rate_to_target": session.moved.target_rate,
     })
 }
 
-/// `DELETE /v1/sessions/{id}`: the viewer is closed with 1008.
-pub(super) fn end(admin: &Admin, id: &str, asked: Asked) -> Result<Reply, Refusal> {
+/// `DELETE /v1/sessions/{id}`: the viewer is closed with 1008, at whichever proxy it is.
+pub(super) async fn end(admin: &Admin, id: &str, asked: Asked) -> Result<Reply, Refusal> {
     let session = id.parse::<Uuid>().map_err(|_| Refusal::no_session())?;
-    if !admin.proxy.sessions().stop(session, &End::Revoked) {
+    if !admin.roster.end_one(session, Why::Revoked).await? {
         return Err(Refusal::no_session());
     }
     let (session_id, cause) = (Some(session), Some("session-ended"));
@@ -51,10 +59,49 @@ pub(super) fn end(admin: &Admin, id: &str, asked: Asked) -> Result<Reply, Refusa
     Ok(done())
 }
 
-/// `POST /v1/sessions/{id}/break`: a break on the session's serial line, as SysRq and boot loaders want it.
+/// `POST /v1/revoke` with one of `token`, `target`, `project` and `user`: takes back the links that were not opened,
+/// and ends the sessions of those that were.
+pub(super) async fn revoke(admin: &Admin, document: &Value, asked: Asked) -> Result<Reply, Refusal> {
+    let which = which(document)?;
+    let revoked = admin.revoker.revoke(which.clone(), Why::Revoked).await?;
+    let (request, tokens, sessions) = (asked.request, revoked.tokens, revoked.sessions);
+    admin.audit.record(|| Event {
+        subject: match &which {
+            Revoke::Token(_) => None,
+            Revoke::Target(id) => Some(id.as_str().into()),
+            Revoke::Project(id) => Some(id.as_str().into()),
+            Revoke::User(id) => Some(id.as_str().into()),
+        },
+        cause: Some(which.kind()),
+        tokens: Some(tokens),
+        sessions: Some(sessions),
+        ..asked.event(Kind::Revoke)
+    });
+    tracing::info!(%request, listener = "admin", by = which.kind(), tokens, sessions, "revoked by an operator");
+    Ok(respond(StatusCode::OK, &json!({"tokens": tokens, "sessions": sessions})))
+}
+
+fn which(document: &Value) -> Result<Revoke, Refusal> {
+    let wrong = || Refusal::body("Expected exactly one of token, target, project, user, a text.");
+    let fields = document.as_object().filter(|fields| fields.len() == 1).ok_or_else(wrong)?;
+    let (key, value) = fields.iter().next().ok_or_else(wrong)?;
+    let value = value.as_str().filter(|value| !value.is_empty()).ok_or_else(wrong)?;
+    match key.as_str() {
+        // What cannot be a token was never issued as one.
+        "token" => Token::parse(value).map(|token| Revoke::Token(token.key())).map_err(|_| wrong()),
+        "target" => Ok(Revoke::Target(value.into())),
+        "project" => Ok(Revoke::Project(value.into())),
+        "user" => Ok(Revoke::User(value.into())),
+        _ => Err(wrong()),
+    }
+}
+
+/// `POST /v1/sessions/{id}/break`: a break on the session's serial line, as SysRq and boot loaders want it. Only the
+/// process that has the session has its line.
 pub(super) fn send_break(admin: &Admin, id: &str, asked: Asked) -> Result<Reply, Refusal> {
     let sessions = admin.proxy.sessions();
-    let session = id.parse::<Uuid>().ok().and_then(|id| sessions.find(id)).ok_or_else(Refusal::no_session)?;
+    let session =
+        id.parse::<Uuid>().ok().and_then(|id| sessions.find(id)).ok_or_else(Refusal::no_session_here)?;
     if !session.send_break() {
         return Err(Refusal::no_break());
     }

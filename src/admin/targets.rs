@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::audit::{Event, Kind};
 use crate::config::target_to_json;
+use crate::fleet;
 use crate::ids::TargetId;
 use crate::targets::{Change, Entry, Registry, RegistryError, Source};
 use crate::tokens::{Revoke, Revoked};
@@ -90,12 +91,16 @@ async fn change(
     // The disk decides how long this takes; other sessions of this worker must not wait for it. A caller that
     // hangs up meanwhile does not stop it, so what follows from the change is done beside it, in a task.
     let (revoker, audit) = (admin.revoker.clone(), admin.audit.clone());
+    let inventory = Arc::clone(admin.registry.inventory());
     let worked = tokio::spawn(async move {
         let id = target.clone();
         let changed = tokio::task::spawn_blocking(move || work(&registry, &target)).await;
         let change = changed.map_err(|_| Refusal::crashed())??;
         let ended = match change.void {
-            true => revoker.revoke(Revoke::Target(id.clone())).await,
+            true => {
+                let why = fleet::why(inventory.find(&id).as_deref());
+                revoker.revoke(Revoke::Target(id.clone()), why).await
+            }
             false => Ok(Revoked::default()),
         };
         audit.record(|| Event {

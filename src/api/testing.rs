@@ -23,7 +23,9 @@ use crate::config::{
 };
 use crate::metrics::Metrics;
 use crate::targets::Inventory;
-use crate::tokens::{Fingerprinter, Grant, Live, MemoryStore, Revoke, Revoker, Token, TokenKey};
+use crate::tokens::{
+    Fingerprinter, Grant, Live, MemoryStore, Revoke, Revoker, StoreFuture, Token, TokenKey, Why,
+};
 
 use super::issue::Pace;
 use super::url::Public;
@@ -51,6 +53,7 @@ pub(super) fn settings() -> Settings {
             format: TokenFormat::Uuid,
             capacity: 1000,
             enforce: false,
+            resume: None,
         },
         urls: Urls {
             openstack_novnc: "{public_url}/vnc_lite.html?path=%3Ftoken%3D{token}".into(),
@@ -137,16 +140,17 @@ fn credentials() -> Vec<FixedToken> {
 pub(super) struct Sessions(pub(super) Mutex<Vec<(TokenKey, Arc<Grant>)>>);
 
 impl Live for Sessions {
-    fn holder(&self, key: &TokenKey) -> Option<Arc<Grant>> {
+    fn holder(&self, key: &TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>> {
         let open = self.0.lock().unwrap();
-        open.iter().find(|(known, _)| known == key).map(|(_, grant)| grant.clone())
+        let found = open.iter().find(|(known, _)| known == key).map(|(_, grant)| grant.clone());
+        Box::pin(std::future::ready(Ok(found)))
     }
 
-    fn end(&self, which: &Revoke) -> usize {
+    fn end(&self, which: &Revoke, _why: Why) -> StoreFuture<'_, usize> {
         let mut open = self.0.lock().unwrap();
         let before = open.len();
         open.retain(|(key, grant)| !which.names(key, grant));
-        before - open.len()
+        Box::pin(std::future::ready(Ok(before - open.len())))
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Kind {
     Refuse,
     /// A viewer took a token; it is spent only once the console opens.
     Claim,
+    /// The viewer who spent a token is back, by the secret it was given; what it left behind ends.
+    Resume,
     /// A console was opened and its token spent.
     Open,
     /// A session ended, for `cause`.

@@ -11,8 +11,8 @@ use super::secret::{self, Written};
 use super::section::{Fault, Section};
 use super::target_file::Targets;
 use super::{
-    Admin, Config, ConfigError, GeneratedCredentials, Limits, Listen, Problem, Proxy, Tls, TokenFormat,
-    Tokens, audit, auth_file, certificate, dialects, document, target_file, token_store, units,
+    Admin, Config, ConfigError, GeneratedCredentials, Limits, Listen, Problem, Proxy, Resume, Tls,
+    TokenFormat, Tokens, audit, auth_file, certificate, dialects, document, target_file, token_store, units,
 };
 
 /// Largest count any limit takes; beyond it, it is a slip.
@@ -20,6 +20,9 @@ const MOST: u64 = 100_000_000;
 
 /// Longest token lifetime: a bearer URL that works for longer than a day is a password.
 const LONGEST_TTL: Duration = Duration::from_secs(86_400);
+
+/// Longest time for a viewer to come back: who is away longer asks for a new link.
+const LONGEST_GRACE: Duration = Duration::from_secs(3600);
 
 /// Reads the whole configuration; what is wrong in other files goes to `elsewhere`.
 pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config {
@@ -184,6 +187,7 @@ fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let off = |key| section.text(key, units::duration_or_off);
     let proxy = Proxy {
+        name: section.text("name", units::name).unwrap_or_else(host_name),
         public_url: public_url.unwrap_or_else(|| default_public_url(listen.proxy, encrypted)),
         allowed_origins: section.texts("allowed_origins", units::origin).into_iter().flatten().collect(),
         frame_ancestors: section.texts("frame_ancestors", units::frame_ancestor).unwrap_or_default(),
@@ -200,6 +204,11 @@ fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
     proxy
 }
 
+/// What the machine is called.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// What browsers use when the proxy has no name of its own.
 pub(super) fn default_public_url(address: SocketAddr, tls: bool) -> String {
     format!("{}://{address}", if tls { "https" } else { "http" })
@@ -214,8 +223,8 @@ fn tokens(section: Section<'_>) -> Tokens {
         format: section.text("format", token_format).unwrap_or(TokenFormat::Uuid),
         capacity: section.number("capacity", 1..=MOST).map_or(250_000, count),
         enforce: section.flag("enforce").unwrap_or(false),
+        resume: resume(&section),
     };
-    section.later("resume_grace");
     if tokens.ttl > tokens.max_ttl && section.clean() {
         let max = humantime::format_duration(tokens.max_ttl);
         section.problem("ttl", format!("is longer than tokens.max_ttl, {max}; shorten it or raise that"));
@@ -225,6 +234,17 @@ fn tokens(section: Section<'_>) -> Tokens {
     }
     section.finish();
     tokens
+}
+
+fn resume(section: &Section<'_>) -> Option<Resume> {
+    let grace = section.text("resume_grace", units::duration_or_off);
+    let times = section.number("resume_times", 1..=1000).map_or(30, |times| times.try_into().unwrap_or(1000));
+    let grace = grace.unwrap_or(Some(Duration::from_secs(60)))?;
+    if grace > LONGEST_GRACE {
+        section
+            .problem("resume_grace", "expected at most \"1h\": until then the viewer's cookie is a way in");
+    }
+    Some(Resume { grace, times })
 }
 
 fn token_format(text: &str) -> Result<TokenFormat, Fault> {

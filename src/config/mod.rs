@@ -219,6 +219,8 @@ impl Dialect {
 /// The proxy's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
+    /// What this process is called where several are listed.
+    pub name: String,
     /// Scheme, host and port browsers use to reach the proxy, and a path prefix if any; no trailing slash.
     pub public_url: String,
     /// Origins allowed beside the public one: `scheme://host[:port]`, lower case, default ports left out.
@@ -283,6 +285,17 @@ pub struct Tokens {
     pub capacity: usize,
     /// End a session when its token's lifetime ends.
     pub enforce: bool,
+    /// Whether a viewer whose connection dropped may come back; `None` is off.
+    pub resume: Option<Resume>,
+}
+
+/// How a viewer may come back to its session by the same URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// For how long after a drop.
+    pub grace: Duration,
+    /// How often in all.
+    pub times: u32,
 }
 
 /// Caps on use; 0 means no cap.

@@ -127,14 +127,12 @@ pub(super) struct Section<'d> {
     at: Option<usize>,
     table: Option<&'d DeTable<'d>>,
     asked: RefCell<Vec<&'static str>>,
-    later: RefCell<Vec<&'static str>>,
     faults: Cell<usize>,
 }
 
 impl<'d> Section<'d> {
     fn new(doc: &'d Document, path: String, at: Option<usize>, table: Option<&'d DeTable<'d>>) -> Self {
-        let (asked, later) = (RefCell::default(), RefCell::default());
-        Self { doc, path, at, table, asked, later, faults: Cell::new(0) }
+        Self { doc, path, at, table, asked: RefCell::default(), faults: Cell::new(0) }
     }
 
     pub(super) fn document(&self) -> &'d Document {
@@ -318,22 +316,14 @@ impl<'d> Section<'d> {
         tables.collect()
     }
 
-    /// Refuses a setting that is documented but whose feature this version does not have.
-    pub(super) fn later(&self, key: &'static str) {
-        self.later.borrow_mut().push(key);
-        if self.table.is_some_and(|table| table.get(key).is_some()) {
-            self.problem(key, "is known, but not in this version; remove it");
-        }
-    }
-
     /// Notes every key that nobody asked for.
     pub(super) fn finish(self) {
-        let (asked, later) = (self.asked.take(), self.later.take());
+        let asked = self.asked.take();
         #[cfg(test)]
         self.doc.asked.borrow_mut().extend(asked.iter().map(|key| self.full(key)));
         for (key, _) in self.table.into_iter().flatten() {
             let name: &str = key.get_ref();
-            if !asked.contains(&name) && !later.contains(&name) {
+            if !asked.contains(&name) {
                 let message = format!("unknown setting; {}", suggestion(name, &asked));
                 self.problem_at(Some(key.span().start), name, message);
             }

@@ -5,18 +5,23 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{Target, Viewers};
+use http::HeaderValue;
+use tokio::time::timeout;
+
+use crate::config::{Endpoint, Target, Viewers};
 use crate::ids::Protocol;
 use crate::metrics::Phase;
 use crate::net::stream::TargetStream;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
 use crate::targets::{connect, reconnecting};
-use crate::tokens::{Claim, Confirm, Grant, Nonce, Options, Store, TokenKey};
+use crate::tokens::{Claim, Confirm, Grant, Nonce, Offer, Options, Resumed, Store, TokenKey};
 
 use super::channels::{Viewer, end_when_idle};
 use super::refusal::Refusal;
+use super::resume::Visit;
 use super::sessions::{Admission, Seat};
 use super::trail::{Reserved, Trail};
 use super::{Proxy, greet};
@@ -31,7 +36,21 @@ pub(super) struct Entered {
     /// What the target sent beyond its greeting.
     pub(super) early: Vec<u8>,
     pub(super) plan: Plan,
+    /// What the viewer may come back with.
+    pub(super) cookie: Option<HeaderValue>,
 }
+
+/// What a viewer brings.
+pub(super) struct Ticket {
+    pub(super) key: TokenKey,
+    /// The allowed `Origin` of a browser.
+    pub(super) origin: Option<Box<str>>,
+    /// What it has to do with coming back, if it may.
+    pub(super) visit: Option<Visit>,
+}
+
+/// How long what a viewer left behind may keep a line that can be opened once: its goodbye takes 5 s at most.
+const VACATE: Duration = Duration::from_secs(6);
 
 /// A claimed token: confirmed, or given back, also when the task that holds it is dropped or panics.
 struct Held {
@@ -53,8 +72,11 @@ impl Held {
         }
     }
 
-    async fn confirm(mut self) -> Result<(), Refusal> {
-        let confirmed = self.store.confirm(self.key, self.nonce).await?;
+    async fn confirm(mut self, offer: Option<Offer>) -> Result<(), Refusal> {
+        let confirmed = match offer {
+            Some(offer) => self.store.confirm_with(self.key, self.nonce, offer).await?,
+            None => self.store.confirm(self.key, self.nonce).await?,
+        };
         self.settled = true;
         match confirmed {
             Confirm::Confirmed => Ok(()),
@@ -87,11 +109,20 @@ pub(super) async fn enter(
     proxy: &Proxy,
     trail: &mut Trail,
     admission: Admission,
-    key: TokenKey,
-    origin: Option<Box<str>>,
+    ticket: Ticket,
 ) -> Result<Entered, Refusal> {
+    let Ticket { key, origin, visit } = ticket;
     let viewer = Viewer { source: admission.source, origin };
     let reserved = trail.reserve()?;
+    if let Some(visit) = &visit
+        && let Some(brought) = visit.brought
+    {
+        let nonce = Nonce::random();
+        let resume = proxy.store.resume(key, brought, visit.next(), nonce);
+        if let Some(resumed) = trail.timed(Phase::Claim, resume).await? {
+            return come_back(proxy, (trail, reserved), admission, (key, visit), (nonce, resumed)).await;
+        }
+    }
     let held = match trail.timed(Phase::Claim, Held::claim(&proxy.store, key)).await {
         Err(Refusal::Spent(Protocol::Spice)) => {
             return further(proxy, (trail, reserved), admission, key, &viewer).await;
@@ -99,26 +130,76 @@ pub(super) async fn enter(
         held => held?,
     };
     let opening = trail.claimed(reserved, &held.grant);
-    let (entered, viewers) = match reach(proxy, trail, admission, &held.grant, key).await {
+    let reached = async {
+        let (mut entered, viewers) = reach(proxy, trail, admission, &held.grant, key).await?;
+        entered.plan.longest = sooner(entered.plan.longest, remaining(proxy, &held.grant, key).await?);
+        Ok((entered, viewers))
+    };
+    let (mut entered, viewers) = match reached.await {
         Ok(reached) => reached,
         Err(refusal) => {
             held.release().await;
             return Err(refusal);
         }
     };
-    trail.timed(Phase::Confirm, held.confirm()).await?;
-    trail.opened(opening, &entered.seat.session);
-    if viewers == Viewers::Steal {
-        entered.seat.take_over();
+    let session = Arc::clone(&entered.seat.session);
+    let offer = visit.as_ref().and_then(|visit| visit.offer(&session.grant, entered.plan.longest));
+    if offer.is_some() {
+        entered.cookie = visit.as_ref().and_then(Visit::cookie);
+        // Set nowhere else, the session being new; and before it is true, so that no end comes too early for it.
+        let _ = session.comeback.set(held.nonce);
     }
-    if entered.seat.session.grant.protocol == Protocol::Spice {
+    trail.timed(Phase::Confirm, held.confirm(offer)).await?;
+    trail.opened(opening, &session);
+    if viewers == Viewers::Steal {
+        proxy.take_over(&entered.seat);
+    }
+    if session.grant.protocol == Protocol::Spice {
         entered.seat.lead(viewer);
         if let Some(idle) = proxy.settings.idle_timeout {
-            let main = Arc::clone(&entered.seat.session);
-            tokio::spawn(end_when_idle(Arc::clone(&proxy.sessions), main, idle));
+            tokio::spawn(end_when_idle(Arc::clone(&proxy.sessions), session, idle));
         }
     }
     Ok(entered)
+}
+
+/// The viewer who spent the token is back: what it left behind makes room, and its console is dialled anew.
+async fn come_back(
+    proxy: &Proxy,
+    (trail, reserved): (&mut Trail, Reserved),
+    admission: Admission,
+    (key, visit): (TokenKey, &Visit),
+    (nonce, resumed): (Nonce, Resumed),
+) -> Result<Entered, Refusal> {
+    let Resumed { grant, longest } = resumed;
+    let opening = trail.resumed(reserved, &grant);
+    // On other proxies it ends at its next renewal, which tells it that it was taken over.
+    proxy.sessions.oust(&key);
+    let target = current_target(proxy, &grant)?;
+    if matches!(target.endpoint(grant.protocol), Some(Endpoint::Tty(..) | Endpoint::Command(_))) {
+        // Later than that, the line says itself that it is busy.
+        let _ = timeout(VACATE, proxy.sessions.vacated(&key)).await;
+    }
+    let (mut entered, viewers) = reach(proxy, trail, admission, &grant, key).await?;
+    entered.plan.longest = sooner(entered.plan.longest, longest);
+    let session = &entered.seat.session;
+    let _ = session.comeback.set(nonce);
+    let opened = proxy.store.resumed(key, nonce, visit.window());
+    match trail.timed(Phase::Confirm, opened).await? {
+        Confirm::Confirmed => {}
+        // It came once more meanwhile, or the grant was revoked.
+        Confirm::Lost => return Err(Refusal::Busy(grant.protocol)),
+    }
+    trail.opened(opening, session);
+    if viewers == Viewers::Steal {
+        entered.seat.take_over();
+    }
+    entered.cookie = visit.cookie();
+    Ok(entered)
+}
+
+fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    a.into_iter().chain(b).min()
 }
 
 /// A further channel of a SPICE viewer: the token is spent, by the main channel, which must be alive.
@@ -131,15 +212,16 @@ async fn further(
 ) -> Result<Entered, Refusal> {
     let joined = proxy.sessions.join(admission, &key, viewer);
     let joined = joined.map_err(|full| Refusal::Full(full, Some(Protocol::Spice)))?;
-    let (seat, stop) = joined.ok_or(Refusal::Spent(Protocol::Spice))?;
+    let (mut seat, stop) = joined.ok_or(Refusal::Spent(Protocol::Spice))?;
+    let opening = trail.joined(reserved, &seat.session.grant);
+    let target = current_target(proxy, &seat.session.grant)?;
+    proxy.register(&mut seat, Viewers::Share).await?;
     let grant = &seat.session.grant;
-    let opening = trail.joined(reserved, grant);
-    let target = current_target(proxy, grant)?;
     let stream = dial(proxy, trail, &target, grant.protocol).await?;
     trail.opened(opening, &seat.session);
     // Idle and longest time are the viewer's, and told by the main channel.
-    let plan = Plan { longest: None, ..basic_plan(proxy, grant, &target) };
-    Ok(Entered { seat, stop, target: stream, outcome: None, early: Vec::new(), plan })
+    let plan = Plan { longest: None, ..plan(proxy, grant, &target) };
+    Ok(Entered { seat, stop, target: stream, outcome: None, early: Vec::new(), plan, cookie: None })
 }
 
 /// What lies between claim and confirm: limits, target check, dial, greeting.
@@ -154,7 +236,8 @@ async fn reach(
     let target = current_target(proxy, grant)?;
     let viewers = target.viewers(grant.protocol);
     let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
-    let (seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
+    let (mut seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
+    proxy.register(&mut seat, viewers).await?;
     let stream = dial(proxy, trail, &target, grant.protocol).await?;
     if let Some(breaker) = stream.breaker() {
         // Set nowhere else: the session is new.
@@ -171,8 +254,8 @@ async fn reach(
         }
         Protocol::Serial | Protocol::Spice | Protocol::Mks => (stream, None, Vec::new()),
     };
-    let plan = plan(proxy, grant, &target, key).await?;
-    Ok((Entered { seat, stop, target: stream, outcome, early, plan }, viewers))
+    let plan = plan(proxy, grant, &target);
+    Ok((Entered { seat, stop, target: stream, outcome, early, plan, cookie: None }, viewers))
 }
 
 async fn dial(
@@ -215,17 +298,16 @@ fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Decides the session once, before the 101.
-async fn plan(proxy: &Proxy, grant: &Grant, target: &Target, key: TokenKey) -> Result<Plan, Refusal> {
-    let mut plan = basic_plan(proxy, grant, target);
-    if proxy.enforce_expiry || grant.options.enforce_expiry {
-        let remaining = proxy.store.peek(key).await?.ok_or(Refusal::Unknown)?.remaining;
-        plan.longest = Some(plan.longest.map_or(remaining, |set| set.min(remaining)));
+/// What is left of the token's lifetime, if that ends the session.
+async fn remaining(proxy: &Proxy, grant: &Grant, key: TokenKey) -> Result<Option<Duration>, Refusal> {
+    if !proxy.enforce_expiry && !grant.options.enforce_expiry {
+        return Ok(None);
     }
-    Ok(plan)
+    Ok(Some(proxy.store.peek(key).await?.ok_or(Refusal::Unknown)?.remaining))
 }
 
-fn basic_plan(proxy: &Proxy, grant: &Grant, target: &Target) -> Plan {
+/// Decides the session once, before the 101.
+fn plan(proxy: &Proxy, grant: &Grant, target: &Target) -> Plan {
     let settings = &proxy.settings;
     Plan {
         whole_characters: grant.protocol == Protocol::Serial,

@@ -4,9 +4,11 @@
 
 mod channels;
 mod control;
+mod fleet;
 mod gate;
 mod greet;
 mod refusal;
+mod resume;
 mod sessions;
 mod trail;
 mod upgrade;
@@ -29,6 +31,7 @@ use tracing::{Instrument, debug, info, info_span};
 
 use crate::audit::Audit;
 use crate::config::{self, Config};
+use crate::fleet::Fleet;
 use crate::ids::RequestId;
 use crate::limits::Cap;
 use crate::metrics::Metrics;
@@ -37,15 +40,16 @@ use crate::net::workers::Load;
 use crate::relay::{Channel, End, Pump, Stop, run};
 use crate::rfb::ViewOnly;
 use crate::targets::{DialPolicy, Inventory};
-use crate::tokens::{Fingerprinter, Store, Token};
+use crate::tokens::{Fingerprinter, Most, Store, Token};
 use crate::ws::{Offer, check_request};
 
-use gate::{Entered, enter};
+use gate::{Entered, Ticket, enter};
 use refusal::Refusal;
 use sessions::{Admission, Seat};
 use trail::Trail;
 use upgrade::Origin;
 
+pub use resume::RENEW;
 pub use sessions::{Session, Sessions, Traffic};
 
 /// How long hyper may take to hand over the connection after the 101.
@@ -65,11 +69,15 @@ pub struct Connection {
 pub struct Proxy {
     settings: config::Proxy,
     enforce_expiry: bool,
+    resume: resume::Policy,
     origins: BTreeSet<String>,
     store: Arc<dyn Store>,
     inventory: Arc<Inventory>,
     dial: DialPolicy,
     sessions: Arc<Sessions>,
+    fleet: Fleet,
+    /// Its limits over all proxies.
+    most: Most,
     unauthenticated: Cap,
     fingerprints: Fingerprinter,
     audit: Audit,
@@ -83,6 +91,7 @@ struct Attempt {
     origin: Option<Box<str>>,
     serial_page: bool,
     token: Option<Token>,
+    visit: Option<resume::Visit>,
     trail: Trail,
     on_upgrade: OnUpgrade,
     load: Arc<Load>,
@@ -90,6 +99,7 @@ struct Attempt {
 
 /// A session that stands: what it holds until it ends.
 struct Live {
+    proxy: Arc<Proxy>,
     seat: Seat,
     begun: Instant,
     pump: Box<Pump<ViewerStream, TargetStream>>,
@@ -113,11 +123,14 @@ impl Proxy {
         Self {
             settings: config.proxy.clone(),
             enforce_expiry: config.tokens.enforce,
+            resume: resume::Policy::new(config.tokens.resume, &config.proxy),
             origins,
             store,
             inventory,
             dial,
             sessions: Sessions::new(&config.limits),
+            fleet: Fleet::alone(),
+            most: fleet::most(&config.limits),
             unauthenticated,
             fingerprints,
             audit: Audit::default(),
@@ -129,6 +142,12 @@ impl Proxy {
     #[must_use]
     pub fn observed(self, audit: Audit, metrics: Metrics) -> Self {
         Self { audit, metrics, ..self }
+    }
+
+    /// The same as one of several.
+    #[must_use]
+    pub fn in_fleet(self, fleet: Fleet) -> Self {
+        Self { fleet, ..self }
     }
 
     /// Connections without a session.
@@ -181,11 +200,14 @@ impl Proxy {
             trail.refused("origin", http::StatusCode::FORBIDDEN);
             return upgrade::refused(http::StatusCode::FORBIDDEN);
         }
+        let token = upgrade::token(request.uri(), request.headers());
+        let from = (request.uri(), request.headers());
         let attempt = Attempt {
+            visit: token.as_ref().and_then(|token| self.resume.visit(token, from, source)),
+            token,
             offer,
             origin: upgrade::origin_text(request.headers()).filter(|_| origin == Origin::Allowed),
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
-            token: upgrade::token(request.uri(), request.headers()),
             trail,
             on_upgrade: hyper::upgrade::on(&mut request),
             load: Arc::clone(&connection.load),
@@ -214,11 +236,13 @@ impl Proxy {
         };
         match entered {
             Ok(entered) => {
-                if answer.send(upgrade::switching(&attempt.offer)).is_err() {
-                    account(&attempt.trail, &entered.seat.session, Instant::now(), &End::ViewerGone);
+                let response = upgrade::switching(&attempt.offer, entered.cookie.clone());
+                if answer.send(response).is_err() {
+                    let session = &entered.seat.session;
+                    self.account(&attempt.trail, session, Instant::now(), &End::ViewerGone).await;
                     return None;
                 }
-                greeted(attempt, entered).await
+                self.greeted(attempt, entered).await
             }
             Err(refusal) => {
                 self.refuse(attempt, refusal, answer).await;
@@ -237,10 +261,11 @@ impl Proxy {
         let key = token.key();
         debug!(token = self.fingerprints.fingerprint(&key), "token presented");
         attempt.trail.presented(|| self.fingerprints.fingerprint(&key));
+        let ticket = Ticket { key, origin: attempt.origin.clone(), visit: attempt.visit.take() };
         tokio::select! {
             biased;
             () = answer.closed() => Err(Refusal::ViewerGone),
-            entered = enter(self, &mut attempt.trail, admission, key, attempt.origin.clone()) => entered,
+            entered = enter(self, &mut attempt.trail, admission, ticket) => entered,
         }
     }
 
@@ -259,7 +284,7 @@ impl Proxy {
             let _ = answer.send(upgrade::refused(refusal.status()));
             return;
         }
-        if answer.send(upgrade::switching(&attempt.offer)).is_ok()
+        if answer.send(upgrade::switching(&attempt.offer, None)).is_ok()
             && let Some((stream, early)) = take_stream(attempt.on_upgrade).await
         {
             let mut viewer = Channel::new(stream, early, true);
@@ -269,75 +294,85 @@ impl Proxy {
             refusal.show(viewer, attempt.serial_page).await;
         }
     }
+
+    /// Takes the connection over, and the viewer through the console's greeting.
+    async fn greeted(self: Arc<Self>, attempt: Attempt, mut entered: Entered) -> Option<Live> {
+        let begun = Instant::now();
+        let grant = Arc::clone(&entered.seat.session.grant);
+        info!(
+            session = %entered.seat.session.id, grant = %grant.id, target = %grant.target,
+            protocol = %grant.protocol, project = %grant.project, user = %grant.user, "opened"
+        );
+        let Some((stream, early)) = take_stream(attempt.on_upgrade).await else {
+            self.account(&attempt.trail, &entered.seat.session, begun, &End::ViewerGone).await;
+            return None;
+        };
+        let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
+        let mut control = None;
+        if attempt.offer.control {
+            let (channel, hello) = control::open(&entered.seat, &entered.plan);
+            control = Some(channel);
+            viewer = viewer.controlled();
+            if let Err(end) = viewer.tell(&hello).await {
+                self.account(&attempt.trail, &entered.seat.session, begun, &end).await;
+                return None;
+            }
+        }
+        entered.seat.announce();
+        let mut filter = None;
+        if let Some(outcome) = entered.outcome.take() {
+            let early = std::mem::take(&mut entered.early);
+            filter = entered.plan.view_only.then(ViewOnly::new);
+            let greeting = greet::viewer(&mut viewer, &mut entered.target, (outcome, early), filter.as_mut());
+            // A viewer who is asked for a password sits here for minutes; a drain or a successor does not wait. A
+            // greeting that is cut short is never taken up again.
+            let greeted = tokio::select! {
+                biased;
+                cause = entered.stop.asked() => Err(cause),
+                greeted = greeting => greeted,
+            };
+            match greeted {
+                Ok(early) => entered.early = early,
+                Err(end) => {
+                    // The seat is kept to the last word, for a drain to wait for; the target is not.
+                    let Entered { seat, target, .. } = entered;
+                    drop(target);
+                    self.account(&attempt.trail, &seat.session, begun, &end).await;
+                    let (code, reason) = end.close();
+                    viewer.close(code, &reason).await;
+                    return None;
+                }
+            }
+        }
+        let (stream, early_viewer, decoder) = viewer.into_parts();
+        let Entered { seat, stop, target, early, plan, .. } = entered;
+        let counters = Arc::clone(&seat.session.counters);
+        let mut pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
+        if let Some(filter) = filter {
+            pump = pump.watching(filter);
+        }
+        if let Some(control) = control {
+            pump = pump.controlled(control);
+        }
+        Some(Live { proxy: self, seat, begun, pump, stop, trail: attempt.trail, _load: attempt.load })
+    }
+
+    /// The one line every session ends with; and whether its viewer may come back.
+    async fn account(&self, trail: &Trail, session: &Session, begun: Instant, end: &End) {
+        let down = session.counters.down.load(Ordering::Relaxed);
+        let up = session.counters.up.load(Ordering::Relaxed);
+        let seconds = begun.elapsed().as_secs();
+        info!(session = %session.id, cause = %end, seconds, down, up, "closed");
+        trail.closed(session, seconds, (down, up), end);
+        self.settle(session, end).await;
+    }
 }
 
 /// A session from its opening to its end.
 async fn attend(opening: Pin<Box<impl Future<Output = Option<Live>>>>) {
-    let Some(Live { seat, begun, pump, stop, trail, _load }) = opening.await else { return };
+    let Some(Live { proxy, seat, begun, pump, stop, trail, _load }) = opening.await else { return };
     let end = run(pump, stop).await;
-    account(&trail, &seat.session, begun, &end);
-}
-
-/// Takes the connection over, and the viewer through the console's greeting.
-async fn greeted(attempt: Attempt, mut entered: Entered) -> Option<Live> {
-    let begun = Instant::now();
-    let grant = Arc::clone(&entered.seat.session.grant);
-    info!(
-        session = %entered.seat.session.id, grant = %grant.id, target = %grant.target,
-        protocol = %grant.protocol, project = %grant.project, user = %grant.user, "opened"
-    );
-    let Some((stream, early)) = take_stream(attempt.on_upgrade).await else {
-        account(&attempt.trail, &entered.seat.session, begun, &End::ViewerGone);
-        return None;
-    };
-    let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
-    let mut control = None;
-    if attempt.offer.control {
-        let (channel, hello) = control::open(&entered.seat, &entered.plan);
-        control = Some(channel);
-        viewer = viewer.controlled();
-        if let Err(end) = viewer.tell(&hello).await {
-            account(&attempt.trail, &entered.seat.session, begun, &end);
-            return None;
-        }
-    }
-    entered.seat.announce();
-    let mut filter = None;
-    if let Some(outcome) = entered.outcome.take() {
-        let early = std::mem::take(&mut entered.early);
-        filter = entered.plan.view_only.then(ViewOnly::new);
-        let greeting = greet::viewer(&mut viewer, &mut entered.target, (outcome, early), filter.as_mut());
-        // A viewer who is asked for a password sits here for minutes; a drain or a successor does not wait. A
-        // greeting that is cut short is never taken up again.
-        let greeted = tokio::select! {
-            biased;
-            cause = entered.stop.asked() => Err(cause),
-            greeted = greeting => greeted,
-        };
-        match greeted {
-            Ok(early) => entered.early = early,
-            Err(end) => {
-                // The seat is kept to the last word, for a drain to wait for; the target is not.
-                let Entered { seat, target, .. } = entered;
-                drop(target);
-                account(&attempt.trail, &seat.session, begun, &end);
-                let (code, reason) = end.close();
-                viewer.close(code, &reason).await;
-                return None;
-            }
-        }
-    }
-    let (stream, early_viewer, decoder) = viewer.into_parts();
-    let Entered { seat, stop, target, early, plan, .. } = entered;
-    let counters = Arc::clone(&seat.session.counters);
-    let mut pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
-    if let Some(filter) = filter {
-        pump = pump.watching(filter);
-    }
-    if let Some(control) = control {
-        pump = pump.controlled(control);
-    }
-    Some(Live { seat, begun, pump, stop, trail: attempt.trail, _load: attempt.load })
+    proxy.account(&trail, &seat.session, begun, &end).await;
 }
 
 /// The connection, and what hyper had read beyond the request.
@@ -345,13 +380,4 @@ async fn take_stream(on_upgrade: OnUpgrade) -> Option<(ViewerStream, Vec<u8>)> {
     let upgraded = timeout(HAND_OVER, on_upgrade).await.ok()?.ok()?;
     let parts = upgraded.downcast::<TokioIo<ViewerStream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
-}
-
-/// The one line every session ends with.
-fn account(trail: &Trail, session: &Session, begun: Instant, end: &End) {
-    let down = session.counters.down.load(Ordering::Relaxed);
-    let up = session.counters.up.load(Ordering::Relaxed);
-    let seconds = begun.elapsed().as_secs();
-    info!(session = %session.id, cause = %end, seconds, down, up, "closed");
-    trail.closed(session, seconds, (down, up), end);
 }

@@ -2,9 +2,9 @@
 
 use std::collections::hash_map::RandomState;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -12,11 +12,12 @@ use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
 use crate::config::{Limits, Viewers};
+use crate::fleet::{Moved, Pass};
 use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
 use crate::net::stream::{Breaker, Resizer};
 use crate::relay::{Counters, End, Mailbox, Notice, Stop, StopHandle, stop_pair};
-use crate::tokens::{Grant, Live, Revoke, TokenKey};
+use crate::tokens::{Grant, Nonce, TokenKey};
 
 use super::channels::{Channels, NoChannel, Viewer};
 
@@ -34,18 +35,24 @@ pub struct Session {
     pub since: SystemTime,
     pub(super) key: TokenKey,
     /// Whether it is a further channel of a SPICE viewer, who was counted with the main one.
-    further: bool,
+    pub(super) further: bool,
     /// The viewer's address.
     pub source: IpAddr,
     /// Payload bytes so far.
     pub counters: Arc<Counters>,
     stop: StopHandle,
+    /// When it got its place among those of all proxies, by the store's clock in milliseconds; none: the greatest.
+    pub(super) entered: AtomicU64,
+    /// What was moved when somebody last looked, and how fast: bytes and bytes a second, to viewer and to target.
+    seen: [AtomicU64; 4],
     /// Set when the console is reached, if it is a line that can be broken.
     pub(super) breaker: OnceLock<Breaker>,
     /// Set with it, if the line has a terminal whose size can be set.
     pub(super) resizer: OnceLock<Resizer>,
     /// Where notices for the viewer go, if it has a control channel.
     pub(super) mailbox: OnceLock<Arc<Mailbox>>,
+    /// Set with the 101, if its viewer may come back: what it holds the store's record with.
+    pub(super) comeback: OnceLock<Nonce>,
 }
 
 impl Session {
@@ -57,6 +64,33 @@ impl Session {
     /// Asks it to end.
     pub fn stop(&self, cause: End) {
         self.stop.stop(cause);
+    }
+
+    /// Bytes so far, and how fast they were at the last look.
+    pub(super) fn moved(&self) -> Moved {
+        let [_, _, viewer_rate, target_rate] = &self.seen;
+        Moved {
+            to_viewer: self.counters.down.load(Ordering::Relaxed),
+            to_target: self.counters.up.load(Ordering::Relaxed),
+            viewer_rate: viewer_rate.load(Ordering::Relaxed),
+            target_rate: target_rate.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Looks how fast it moves bytes, the last look being `since` ago; whether anything changed. One caller.
+    pub(super) fn look(&self, since: Duration) -> bool {
+        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1);
+        let now = self.moved();
+        let [down, up, ..] = &self.seen;
+        let rate = |now: u64, before: u64| now.wrapping_sub(before).saturating_mul(1000) / millis;
+        let (before, after) =
+            ([down, up].map(|seen| seen.load(Ordering::Relaxed)), [now.to_viewer, now.to_target]);
+        let rates = [rate(after[0], before[0]), rate(after[1], before[1])];
+        let changed = before != after || rates != [now.viewer_rate, now.target_rate];
+        for (seen, value) in self.seen.iter().zip(after.into_iter().chain(rates)) {
+            seen.store(value, Ordering::Relaxed);
+        }
+        changed
     }
 
     /// Whether it was asked to end.
@@ -91,6 +125,7 @@ pub struct Sessions {
     projects: KeyedCap<ProjectId>,
     per_target: usize,
     empty: Notify,
+    left: Notify,
     pub(super) channels: Channels,
     /// What ended sessions moved. Held while one leaves, so that it is counted here or there, never both.
     ended: Mutex<Traffic>,
@@ -140,6 +175,8 @@ pub(super) struct Seat {
     announced: bool,
     admission: Admission,
     _project: KeyedPermit<ProjectId>,
+    /// Its place among those of all proxies; the last to be given back.
+    pub(super) pass: Option<Pass>,
 }
 
 impl Sessions {
@@ -152,6 +189,7 @@ impl Sessions {
             projects: KeyedCap::new(limits.sessions_per_project),
             per_target: limits.sessions_per_target,
             empty: Notify::new(),
+            left: Notify::new(),
             ended: Mutex::default(),
             channels: Channels::default(),
         })
@@ -180,17 +218,20 @@ impl Sessions {
         let project = self.projects.acquire(&grant.project).ok_or(Full::Project)?;
         let (session, stop) = Session::new(key, grant, admission.source, false);
         let mut present = self.consoles.entry(console(&session.grant)).or_default();
-        if viewers == Viewers::Deny && !present.is_empty() {
+        // A viewer who came back takes the place of what it left.
+        let left_behind = |other: &Session| other.key == session.key && other.is_stopped();
+        if viewers == Viewers::Deny && !present.iter().all(|other| left_behind(other)) {
             return Err(Full::InUse);
         }
         // A thief takes the place of those it will end.
-        let seated = self::viewers(&present);
-        if viewers == Viewers::Share && self.per_target != 0 && seated >= self.per_target {
+        let counts = |other: &&Arc<Session>| !other.further && !left_behind(other);
+        let seated = || present.iter().filter(counts).count();
+        if viewers == Viewers::Share && self.per_target != 0 && seated() >= self.per_target {
             return Err(Full::Target);
         }
         present.push(Arc::clone(&session));
         drop(present);
-        Ok((Seat { session, announced: false, admission, _project: project }, stop))
+        Ok((Seat { session, announced: false, admission, _project: project, pass: None }, stop))
     }
 
     /// A place for a further channel of the SPICE viewer who has spent the token, within all limits but the
@@ -217,7 +258,7 @@ impl Sessions {
             return Err(Full::Project);
         };
         self.consoles.entry(console(&session.grant)).or_default().push(Arc::clone(&session));
-        Ok(Some((Seat { session, announced: false, admission, _project: project }, stop)))
+        Ok(Some((Seat { session, announced: false, admission, _project: project, pass: None }, stop)))
     }
 
     /// All of them, in no order; some may still be on their way to their 101.
@@ -242,9 +283,24 @@ impl Sessions {
         self.list().into_iter().find(|session| session.id == id)
     }
 
-    /// Ends the session of this id; whether there is one.
-    pub fn stop(&self, id: Uuid, cause: &End) -> bool {
-        self.find(id).inspect(|session| session.stop(cause.clone())).is_some()
+    /// Ends what the viewer who came back has left behind here.
+    pub(super) fn oust(&self, key: &TokenKey) {
+        let left_behind = self.list().into_iter().filter(|session| session.key == *key);
+        left_behind.for_each(|session| session.stop(End::TakenOver));
+    }
+
+    /// Waits until no session of this token is left; ask for it to end first.
+    pub(super) async fn vacated(&self, key: &TokenKey) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            // From here on no leaving is missed.
+            left.as_mut().enable();
+            if !self.list().iter().any(|session| session.key == *key) {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// Ends every session.
@@ -262,20 +318,6 @@ impl Sessions {
     }
 }
 
-impl Live for Sessions {
-    fn holder(&self, key: &TokenKey) -> Option<Arc<Grant>> {
-        let found = self.list().into_iter().find(|session| session.key == *key);
-        found.map(|session| Arc::clone(&session.grant))
-    }
-
-    fn end(&self, which: &Revoke) -> usize {
-        let named = |session: &Arc<Session>| which.names(&session.key, &session.grant);
-        let ended: Vec<_> = self.list().into_iter().filter(named).collect();
-        ended.iter().for_each(|session| session.stop(End::Revoked));
-        ended.len()
-    }
-}
-
 impl Session {
     fn new(key: TokenKey, grant: Arc<Grant>, source: IpAddr, further: bool) -> (Arc<Self>, Stop) {
         let (handle, stop) = stop_pair();
@@ -287,9 +329,12 @@ impl Session {
             source,
             counters: Arc::default(),
             stop: handle,
+            entered: AtomicU64::new(u64::MAX),
+            seen: Default::default(),
             breaker: OnceLock::new(),
             resizer: OnceLock::new(),
             mailbox: OnceLock::new(),
+            comeback: OnceLock::new(),
             grant,
         };
         (Arc::new(session), stop)
@@ -329,8 +374,11 @@ impl Seat {
         }
     }
 
-    /// Ends the other sessions on this console.
+    /// Ends the other sessions on this console, unless one of them was quicker to end this one.
     pub(super) fn take_over(&self) {
+        if self.session.is_stopped() {
+            return;
+        }
         if let Some(present) = self.admission.sessions.consoles.get(&console(&self.session.grant)) {
             for other in present.iter().filter(|other| other.id != self.session.id) {
                 other.stop(End::TakenOver);
@@ -355,6 +403,7 @@ impl Drop for Seat {
             }
         }
         self.admission.sessions.consoles.remove_if(&key, |_, present| present.is_empty());
+        self.admission.sessions.left.notify_waiters();
     }
 }
 
@@ -371,9 +420,10 @@ fn console(grant: &Grant) -> Console {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use crate::fleet::Local;
     use crate::ids::{Generation, GrantId, RequestId};
-    use crate::tokens::Options;
     use crate::tokens::contract::key;
+    use crate::tokens::{Options, Revoke};
 
     use super::*;
 
@@ -461,19 +511,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_revocation_ends_what_it_names() {
+    async fn who_is_picked_ends_and_its_seat_is_left_by_itself() {
         let sessions = Sessions::new(&limits(|_| {}));
         let (a, mut a_stopped) = sit(&sessions, "a", Viewers::Share).unwrap();
         let (b, mut b_stopped) = sit(&sessions, "b", Viewers::Share).unwrap();
-        assert_eq!(sessions.holder(&a.session.key), Some(Arc::clone(&a.session.grant)));
-        assert_eq!(sessions.holder(&key()), None);
-        assert_eq!(sessions.end(&Revoke::Token(key())), 0);
-        assert_eq!(sessions.end(&Revoke::User("nobody".into())), 0);
-        assert_eq!(sessions.end(&Revoke::Target("a".into())), 1);
+        let end = |which: Revoke| {
+            let mut pick =
+                |_, key: &TokenKey, grant: &Grant, _| which.names(key, grant).then_some(End::Revoked);
+            Local::end(&*sessions, &mut pick)
+        };
+        assert_eq!(end(Revoke::Token(key())), 0);
+        assert_eq!(end(Revoke::User("nobody".into())), 0);
+        assert_eq!(end(Revoke::Target("a".into())), 1);
         assert_eq!(std::future::poll_fn(|cx| a_stopped.poll_cause(cx)).await, End::Revoked);
-        assert!(!sessions.stop(Uuid::new_v4(), &End::Drain));
-        assert_eq!(sessions.end(&Revoke::Token(b.session.key)), 1);
+        assert_eq!(end(Revoke::Token(b.session.key)), 1);
         assert_eq!(std::future::poll_fn(|cx| b_stopped.poll_cause(cx)).await, End::Revoked);
         assert_eq!(sessions.list().len(), 2, "a seat is left by its session, not by being told to");
+        drop(a);
+        assert_eq!(sessions.list().len(), 1);
+    }
+
+    #[test]
+    fn a_rate_is_what_was_moved_since_the_last_look() {
+        let sessions = Sessions::new(&limits(|_| {}));
+        let (seat, _stop) = sit(&sessions, "a", Viewers::Share).unwrap();
+        let session = &seat.session;
+        let second = Duration::from_secs(1);
+        assert!(!session.look(second), "nothing moved, nothing changed");
+        session.counters.down.store(3000, Ordering::Relaxed);
+        session.counters.up.store(10, Ordering::Relaxed);
+        assert!(session.look(2 * second));
+        let moved = Moved { to_viewer: 3000, to_target: 10, viewer_rate: 1500, target_rate: 5 };
+        assert_eq!(session.moved(), moved);
+        assert!(session.look(second), "it stands still now");
+        assert_eq!(session.moved(), Moved { viewer_rate: 0, target_rate: 0, ..moved });
+        assert!(!session.look(second));
     }
 }

@@ -65,6 +65,13 @@ impl Trail {
         reserved.open
     }
 
+    /// The viewer who spent the token is back. Gives back the room for the console's opening.
+    pub(super) fn resumed(&mut self, reserved: Reserved, grant: &Arc<Grant>) -> Slot {
+        self.goes_back_to(grant);
+        reserved.claim.record(|| self.event(Kind::Resume));
+        reserved.open
+    }
+
     /// A further channel of the viewer who has spent the token: nothing is claimed. Gives back the room for its
     /// opening.
     pub(super) fn joined(&mut self, reserved: Reserved, grant: &Arc<Grant>) -> Slot {

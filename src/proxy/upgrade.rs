@@ -82,7 +82,7 @@ pub(super) fn source(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) 
 }
 
 /// The answer that makes the connection a WebSocket (RFC 6455 section 4.2.2).
-pub(super) fn switching(offer: &Offer) -> Response<Full<Bytes>> {
+pub(super) fn switching(offer: &Offer, cookie: Option<HeaderValue>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -94,6 +94,9 @@ pub(super) fn switching(offer: &Offer) -> Response<Full<Bytes>> {
     if offer.control || offer.binary {
         let chosen = if offer.control { CONTROL } else { "binary" };
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+    }
+    if let Some(cookie) = cookie {
+        headers.insert(header::SET_COOKIE, cookie);
     }
     response
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::rfb::{GreetError, ViewOnlyError};
+use crate::tokens::Why;
 use crate::ws::{CloseCode, FrameError};
 
 use super::control::ControlError;
@@ -49,6 +50,16 @@ pub enum End {
     TakenOver,
     /// Ended by an operator or by revocation.
     Revoked,
+    /// The server was deleted.
+    ServerDeleted,
+    /// The server has moved, or is on its way.
+    ServerMoved,
+    /// The server is being rebuilt.
+    ServerRebuilt,
+    /// The virtual machine was stopped.
+    ServerStopped,
+    /// This process was cut off from the fleet for so long that it does not know what was revoked meanwhile.
+    CutOff,
     /// A further channel of a SPICE viewer whose main channel has ended.
     MainChannel,
 }
@@ -73,6 +84,11 @@ impl End {
             Self::Drain => "drain",
             Self::TakenOver => "taken_over",
             Self::Revoked => "revoked",
+            Self::ServerDeleted => "server_deleted",
+            Self::ServerMoved => "server_moved",
+            Self::ServerRebuilt => "server_rebuilt",
+            Self::ServerStopped => "server_stopped",
+            Self::CutOff => "cut_off",
             Self::MainChannel => "main_channel",
         }
     }
@@ -100,9 +116,29 @@ impl End {
             Self::Drain => (CloseCode::GoingAway, "the proxy is restarting"),
             Self::TakenOver => (CloseCode::Policy, "taken over by another viewer"),
             Self::Revoked => (CloseCode::Policy, "ended by an operator"),
+            Self::ServerDeleted => (CloseCode::Policy, "the server was deleted"),
+            Self::ServerMoved => (CloseCode::Policy, "the server has moved; ask for a new link"),
+            Self::ServerRebuilt => {
+                (CloseCode::Policy, "the server is being rebuilt; ask for a new link later")
+            }
+            Self::ServerStopped => (CloseCode::Policy, "the server was stopped"),
+            Self::CutOff => (CloseCode::Policy, "the proxy does not know whether this link was revoked"),
             Self::MainChannel => (CloseCode::Normal, "the viewer's main channel has ended"),
         };
         (code, reason.to_owned())
+    }
+}
+
+impl From<Why> for End {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Revoked => Self::Revoked,
+            Why::TakenOver => Self::TakenOver,
+            Why::Deleted => Self::ServerDeleted,
+            Why::Moved => Self::ServerMoved,
+            Why::Rebuilt => Self::ServerRebuilt,
+            Why::Stopped => Self::ServerStopped,
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::net::tls::TlsAcceptor;
 use crate::net::workers::Accepted;
 use crate::proxy::{Connection, Proxy};
 use crate::targets::Registry;
+use crate::tokens::Store;
 use crate::web::Web;
 use crate::ws;
 
@@ -74,6 +75,7 @@ pub(super) struct Shared {
     /// Connections to the admin listener.
     pub(super) watchers: Cap,
     pub(super) registry: Arc<Registry>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) audit: Audit,
     pub(super) draining: AtomicBool,
 }

@@ -14,16 +14,19 @@ use crate::audit::{self, Audit, AuditError, Event};
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
 use crate::config::{Config, Proxy as ProxySettings, TokenStore, watch};
+use crate::fleet::{Fleet, Local, Roster};
+use crate::ids::TargetId;
 use crate::limits::Cap;
 use crate::metrics::Metrics;
 use crate::net::listen::{Acceptor, ListenError, bind};
 use crate::net::tls::{TlsAcceptor, TlsError};
 use crate::net::workers::{Handler, Workers};
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 use crate::relay::End;
-use crate::targets::{DialPolicy, Registry, RegistryError};
+use crate::targets::{Changes, DialPolicy, Registry, RegistryError};
 use crate::tokens::{
-    Fingerprinter, Live, MemoryStore, Metered, RedisSetupError, RedisStore, Revoker, Store, TokenError,
+    Fingerprinter, Live, MemoryStore, Metered, RedisSetupError, RedisStore, Revoke, Revoker, Store,
+    TokenError,
 };
 use crate::web::{InvalidFrameAncestor, Web};
 
@@ -103,6 +106,8 @@ pub struct Server {
     shared: Arc<Shared>,
     /// The store that has to be swept, if it is ours.
     memory: Option<Arc<MemoryStore>>,
+    /// Kept by a process that has sessions.
+    roster: Option<Roster>,
 }
 
 /// Where a server listens, ports decided.
@@ -138,7 +143,8 @@ impl Server {
         let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
         let inventory = Arc::clone(registry.inventory());
         let authenticator = Authenticator::new(&config, &clock)?;
-        let (store, memory) = open_store(&config, &clock)?;
+        let (store, memory, redis) = open_store(&config, &clock)?;
+        let fleet = Fleet::new(&config.proxy.name, redis);
         let metrics = Metrics::default();
         let store: Arc<dyn Store> = Arc::new(Metered::new(store, metrics.clone()));
         let unauthenticated = Cap::new(config.limits.unauthenticated);
@@ -151,14 +157,16 @@ impl Server {
             unauthenticated.clone(),
             fingerprints.clone(),
         );
-        let proxy = Arc::new(proxy.observed(audit.clone(), metrics.clone()));
-        let live = Arc::clone(proxy.sessions()) as Arc<dyn Live>;
+        let proxy = Arc::new(proxy.observed(audit.clone(), metrics.clone()).in_fleet(fleet.clone()));
+        let roster = Roster::new(fleet, Arc::clone(proxy.sessions()) as Arc<dyn Local>);
+        let live = Arc::new(roster.clone()) as Arc<dyn Live>;
         let revoker = Revoker::new(Arc::clone(&store), Arc::clone(&live));
-        let admin = Admin::new(&config.admin, Arc::clone(&proxy), Arc::clone(&registry), revoker);
+        let kept = (role != Role::Issuer).then(|| roster.clone());
+        let admin = Admin::new(&config.admin, Arc::clone(&proxy), roster, Arc::clone(&registry), revoker);
         let admin = admin.observed(audit.clone(), metrics.clone());
         let https = config.proxy.public_url.starts_with("https:");
         let inventory = Arc::clone(&inventory);
-        let api = Api::new(&config, inventory, store, fingerprints, authenticator, clock, live);
+        let api = Api::new(&config, inventory, Arc::clone(&store), fingerprints, authenticator, clock, live);
         let shared = Arc::new(Shared {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
             tls,
@@ -169,10 +177,11 @@ impl Server {
             unauthenticated,
             watchers: Cap::new(connection::ADMIN_CONNECTIONS),
             registry,
+            store,
             audit,
             draining: AtomicBool::new(false),
         });
-        Ok(Self { config, listeners, shared, memory })
+        Ok(Self { config, listeners, shared, memory, roster: kept })
     }
 
     /// The configuration in force, with the ports that were bound.
@@ -194,7 +203,7 @@ impl Server {
     /// Serves until told to drain (or until `commands` closes), and ends when the last session has ended or
     /// the drain's deadline has passed.
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), ServerError> {
-        let Self { config, listeners, shared, memory } = self;
+        let Self { config, listeners, shared, memory, roster } = self;
         let handler: Handler = {
             let shared = Arc::clone(&shared);
             Arc::new(move |accepted| Box::pin(connection::serve(Arc::clone(&shared), accepted)))
@@ -207,8 +216,20 @@ impl Server {
             let take = move |socket, peer| workers.hand_over(socket, peer, index);
             acceptors.push((role, Acceptor::start(listener, role, take)?));
         }
-        attend(&config, &shared, memory.as_deref(), &mut commands).await;
-        drain(&config, &shared, acceptors).await;
+        let serve = async {
+            attend(&config, &shared, memory.as_deref(), &mut commands).await;
+            drain(&config, &shared, acceptors).await;
+        };
+        match &roster {
+            Some(roster) => {
+                tokio::select! {
+                    () = serve => {}
+                    () = roster.keep() => {}
+                }
+                roster.part().await;
+            }
+            None => serve.await,
+        }
         shared.audit.record(|| Event::new(audit::Kind::Stop));
         if !shared.audit.flush().await {
             error!("the audit log's last lines were not written");
@@ -223,16 +244,19 @@ impl Server {
     }
 }
 
-/// A store, and once more if it is this process' own.
-type Opened = (Arc<dyn Store>, Option<Arc<MemoryStore>>);
+/// A store, and once more as what it is.
+type Opened = (Arc<dyn Store>, Option<Arc<MemoryStore>>, Option<Arc<RedisStore>>);
 
 fn open_store(config: &Config, clock: &Clock) -> Result<Opened, RedisSetupError> {
     match &config.tokens.store {
         TokenStore::Memory => {
             let memory = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
-            Ok((Arc::clone(&memory) as Arc<dyn Store>, Some(memory)))
+            Ok((Arc::clone(&memory) as Arc<dyn Store>, Some(memory), None))
         }
-        TokenStore::Redis(settings) => Ok((Arc::new(RedisStore::open(settings)?), None)),
+        TokenStore::Redis(settings) => {
+            let redis = Arc::new(RedisStore::open(settings)?);
+            Ok((Arc::clone(&redis) as Arc<dyn Store>, None, Some(redis)))
+        }
     }
 }
 
@@ -285,6 +309,8 @@ async fn attend(
     commands: &mut mpsc::Receiver<Command>,
 ) {
     let mut sweep = tokio::time::interval(SWEEP);
+    let mut renew = tokio::time::interval(proxy::RENEW);
+    let mut renewing = tokio::spawn(std::future::ready(()));
     let mut files = config.target_files();
     files.extend(shared.tls.iter().flat_map(TlsAcceptor::files));
     let mut watch = watch::Watch::new(files).await;
@@ -302,11 +328,16 @@ async fn attend(
             _ = sweep.tick() => {
                 memory.map(MemoryStore::sweep);
             }
+            // A round that takes longer, with a store that does not answer, is not overtaken.
+            _ = renew.tick(), if renewing.is_finished() => {
+                renewing = tokio::spawn(Arc::clone(&shared.proxy).renew());
+            }
         }
     }
 }
 
-/// Reads inventory and certificates again; what is broken stays as it was. Sessions do not notice.
+/// Reads inventory and certificates again; what is broken stays as it was. Sessions notice only if their server is
+/// no longer what they were opened for.
 fn reload(config: &Config, shared: &Shared) {
     match config.reload_targets() {
         Ok(targets) => {
@@ -318,6 +349,11 @@ fn reload(config: &Config, shared: &Shared) {
                 targets = shared.registry.inventory().len(),
                 "inventory reloaded"
             );
+            let ended = shared.proxy.sessions().end_void(shared.registry.inventory());
+            if ended > 0 {
+                info!(ended, "sessions of servers that changed are over");
+            }
+            revoke_void(shared, &changes);
             let changed = changes.added.len() + changes.changed.len() + changes.removed.len();
             let (count, cause) = (Some(changed as u64), Some("inventory-reloaded"));
             shared.audit.record(|| Event { count, cause, ..Event::new(audit::Kind::Admin) });
@@ -330,6 +366,23 @@ fn reload(config: &Config, shared: &Shared) {
             Err(error) => error!(%error, "certificates not reloaded; the old ones stay in force"),
         }
     }
+}
+
+/// Takes back the unopened links to servers that are gone or have no console now: should they come back, it is to
+/// something else. Links to those that moved open nothing any more as it is.
+fn revoke_void(shared: &Shared, changes: &Changes) {
+    let inventory = shared.registry.inventory();
+    let ready = |id: &&TargetId| inventory.find(id).is_some_and(|entry| entry.target.console_ready());
+    let changed = changes.changed.iter().filter(|id| !ready(id));
+    let void: Vec<_> = changes.removed.iter().chain(changed).cloned().collect();
+    let store = Arc::clone(&shared.store);
+    tokio::spawn(async move {
+        for target in void {
+            if let Err(error) = store.revoke(Revoke::Target(target.clone())).await {
+                warn!(%error, %target, "links to a server that has changed were not taken back");
+            }
+        }
+    });
 }
 
 /// Takes no new connections on the proxy and API, waits for live sessions, then tells the rest to go. The

@@ -16,6 +16,7 @@ use super::{
     Claim, Confirm, Grant, LEASE, Nonce, Options, Peek, Revoke, Store, StoreError, TOMBSTONE, TokenKey,
 };
 
+mod comeback;
 pub(crate) mod model;
 
 const TTL: Duration = Duration::from_secs(600);
@@ -132,7 +133,7 @@ pub(crate) fn semantics(harness: &Harness) {
         ("revoked is as if never issued", revoked_token),
         ("revoking leaves what is not named", revoked_many),
     ];
-    for (name, rule) in rules {
+    for (name, rule) in rules.iter().chain(comeback::RULES) {
         eprintln!("rule: {name}");
         rule(harness);
     }

@@ -1,11 +1,16 @@
 //! The store of a single process: everything in memory, gone with the process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
 
-use super::{Claim, Confirm, Grant, Nonce, Peek, Revoke, Store, StoreError, StoreFuture, TokenKey};
+use super::{
+    Claim, Confirm, Grant, Keep, Nonce, Offer, Peek, Resumed, Revoke, Store, StoreError, StoreFuture,
+    TokenKey,
+};
 
+mod comeback;
 mod outstanding;
 mod table;
 
@@ -17,7 +22,8 @@ use table::Table;
 /// Memory per token: 81 bytes of table (32 key, 48 record, 1 control byte) at a load between 7/16 and 7/8, so
 /// 93 to 185, and 128 for the grant with its counts, which a spent token gives back: **about 320 bytes at
 /// most**, 32 MB for 100,000; another 100 while it is unspent, if unspent tokens are counted. The names inside a
-/// grant are shared with the inventory and the credentials.
+/// grant are shared with the inventory and the credentials. A spent one whose viewer may come back keeps its
+/// grant and 128 bytes more.
 /// The table itself does not shrink; `capacity` bounds it.
 #[derive(Debug)]
 pub struct MemoryStore {
@@ -62,7 +68,52 @@ impl Store for MemoryStore {
     }
 
     fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm> {
-        ready(Ok(self.table.confirm(&key, nonce, self.clock.now())))
+        ready(Ok(self.table.confirm(&key, nonce, None, self.clock.now())))
+    }
+
+    fn confirm_with(&self, key: TokenKey, nonce: Nonce, offer: Offer) -> StoreFuture<'_, Confirm> {
+        ready(Ok(self.table.confirm(&key, nonce, Some(&offer), self.clock.now())))
+    }
+
+    fn resume(
+        &self,
+        key: TokenKey,
+        secret: TokenKey,
+        next: TokenKey,
+        nonce: Nonce,
+    ) -> StoreFuture<'_, Option<Resumed>> {
+        let now = self.clock.now();
+        ready(Ok(self
+            .table
+            .comeback(&key, now, |back, now| back.resume((secret, next), nonce, now))
+            .flatten()))
+    }
+
+    fn kept(&self, key: TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>> {
+        ready(Ok(self.table.comeback(&key, self.clock.now(), |back, _now| Arc::clone(back.grant()))))
+    }
+
+    fn resumed(&self, key: TokenKey, nonce: Nonce, window: Duration) -> StoreFuture<'_, Confirm> {
+        let now = self.clock.now();
+        let answer = self.table.comeback(&key, now, |back, now| back.resumed(nonce, window, now));
+        ready(Ok(answer.unwrap_or(Confirm::Lost)))
+    }
+
+    fn keep(
+        &self,
+        key: TokenKey,
+        nonce: Nonce,
+        _grant: Arc<Grant>,
+        window: Duration,
+    ) -> StoreFuture<'_, Keep> {
+        let now = self.clock.now();
+        let answer = self.table.comeback(&key, now, |back, now| back.keep(nonce, window, now));
+        ready(Ok(answer.unwrap_or(Keep::Gone)))
+    }
+
+    fn forget(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {
+        self.table.comeback(&key, self.clock.now(), |back, _now| back.forget(nonce));
+        ready(Ok(()))
     }
 
     fn release(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {

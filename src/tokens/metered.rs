@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::metrics::{Metrics, StoreCall};
 
-use super::{Claim, Confirm, Grant, Nonce, Peek, Revoke, Store, StoreFuture, TokenKey};
+use super::{Claim, Confirm, Grant, Keep, Nonce, Offer, Peek, Resumed, Revoke, Store, StoreFuture, TokenKey};
 
 /// Passes every call on and counts how long the answer took.
 #[derive(Debug)]
@@ -47,6 +47,42 @@ impl Store for Metered {
 
     fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm> {
         self.timed(StoreCall::Confirm, move |store| store.confirm(key, nonce))
+    }
+
+    fn confirm_with(&self, key: TokenKey, nonce: Nonce, offer: Offer) -> StoreFuture<'_, Confirm> {
+        self.timed(StoreCall::Confirm, move |store| store.confirm_with(key, nonce, offer))
+    }
+
+    fn resume(
+        &self,
+        key: TokenKey,
+        secret: TokenKey,
+        next: TokenKey,
+        nonce: Nonce,
+    ) -> StoreFuture<'_, Option<Resumed>> {
+        self.timed(StoreCall::Resume, move |store| store.resume(key, secret, next, nonce))
+    }
+
+    fn kept(&self, key: TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>> {
+        self.timed(StoreCall::Peek, move |store| store.kept(key))
+    }
+
+    fn resumed(&self, key: TokenKey, nonce: Nonce, window: Duration) -> StoreFuture<'_, Confirm> {
+        self.timed(StoreCall::Resume, move |store| store.resumed(key, nonce, window))
+    }
+
+    fn keep(
+        &self,
+        key: TokenKey,
+        nonce: Nonce,
+        grant: Arc<Grant>,
+        window: Duration,
+    ) -> StoreFuture<'_, Keep> {
+        self.timed(StoreCall::Keep, move |store| store.keep(key, nonce, grant, window))
+    }
+
+    fn forget(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {
+        self.timed(StoreCall::Keep, move |store| store.forget(key, nonce))
     }
 
     fn release(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {

@@ -7,6 +7,8 @@
 //!
 //! revoke: Fresh, Claimed --> gone
 //! ```
+//!
+//! `resume.rs` has what becomes of a spent one whose viewer comes back.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -21,6 +23,7 @@ use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, 
 mod memory;
 mod metered;
 mod redis;
+mod resume;
 mod revoke;
 mod token;
 
@@ -29,8 +32,9 @@ pub(crate) mod contract;
 
 pub use memory::MemoryStore;
 pub use metered::Metered;
-pub use redis::{RedisSetupError, RedisStore, Unsafe};
-pub use revoke::{Live, Revoke, Revoked, Revoker};
+pub use redis::{Entry, Manner, Most, News, Place, Record, RedisSetupError, RedisStore, Unsafe};
+pub use resume::{Keep, Offer, Resumed};
+pub use revoke::{Live, Revoke, Revoked, Revoker, Why};
 pub use token::{Fingerprinter, Token, TokenError, TokenKey};
 
 /// How long a claim is held before another may have it. Longer than dial (5 s) plus greeting (10 s), so a
@@ -149,10 +153,32 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     fn claim(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Claim>;
     /// Spends the token if `nonce` still holds it; leaves a tombstone.
     fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm>;
+    /// As [`Store::confirm`], and lets the one who brings the offer's secret back in.
+    fn confirm_with(&self, key: TokenKey, nonce: Nonce, offer: Offer) -> StoreFuture<'_, Confirm>;
+    /// A viewer with `secret` is back: from now on `nonce` holds the session, and `next` is the secret. The one
+    /// before stays good until `next` is used, for the viewer may never have got it. `None`: not the secret,
+    /// too late, too often, or revoked. What was held for less than a [`LEASE`] is held for one.
+    fn resume(
+        &self,
+        key: TokenKey,
+        secret: TokenKey,
+        next: TokenKey,
+        nonce: Nonce,
+    ) -> StoreFuture<'_, Option<Resumed>>;
+    /// The grant of a spent token whose viewer may come back, wherever its session is or was.
+    fn kept(&self, key: TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>>;
+    /// The console is open for the viewer who came back, if `nonce` still holds the session; counted once.
+    fn resumed(&self, key: TokenKey, nonce: Nonce, window: Duration) -> StoreFuture<'_, Confirm>;
+    /// The viewer may come back for `window` from now, if `nonce` still holds the session, which is `grant`'s.
+    fn keep(&self, key: TokenKey, nonce: Nonce, grant: Arc<Grant>, window: Duration)
+    -> StoreFuture<'_, Keep>;
+    /// Nobody may come back, if `nonce` still holds the session; otherwise does nothing.
+    fn forget(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()>;
     /// Gives the token back if `nonce` still holds it and it is not spent; otherwise does nothing.
     fn release(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()>;
     /// Takes back every unspent token that `which` names, as if they had never been issued, claimed ones as
-    /// well: their holders' confirms are lost. Tombstones stay. Returns how many there were.
+    /// well: their holders' confirms are lost. Tombstones stay, but nobody comes back to them. Returns how many
+    /// unspent ones there were.
     fn revoke(&self, which: Revoke) -> StoreFuture<'_, usize>;
     /// Looks without touching: the grant of a live, unspent token.
     fn peek(&self, key: TokenKey) -> StoreFuture<'_, Option<Peek>>;

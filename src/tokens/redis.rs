@@ -20,10 +20,13 @@ use crate::config;
 use crate::ids::Protocol;
 
 use super::{
-    Claim, Confirm, Grant, LEASE, Nonce, Peek, Revoke, Store, StoreError, StoreFuture, TOMBSTONE, TokenKey,
+    Claim, Confirm, Grant, Keep, LEASE, Nonce, Offer, Peek, Resumed, Revoke, Store, StoreError, StoreFuture,
+    TOMBSTONE, TokenKey,
 };
 
+mod comeback;
 mod link;
+mod live;
 mod names;
 mod route;
 mod script;
@@ -37,6 +40,7 @@ use names::TokenNames;
 use route::Route;
 use script::{Scripts, Step};
 
+pub use live::{Entry, Manner, Most, News, Place, Record};
 pub use vet::Unsafe;
 
 /// How long a call may take in all, the second try included: who waits is told 503 within two seconds.
@@ -182,7 +186,49 @@ impl Store for RedisStore {
 
     fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm> {
         let steps = Arc::clone(&self.steps);
-        self.begin(async move { steps.confirm(&TokenNames::new(&key), nonce).await })
+        self.begin(async move { steps.confirm(&TokenNames::new(&key), nonce, None).await })
+    }
+
+    fn confirm_with(&self, key: TokenKey, nonce: Nonce, offer: Offer) -> StoreFuture<'_, Confirm> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.confirm(&TokenNames::new(&key), nonce, Some(offer)).await })
+    }
+
+    fn resume(
+        &self,
+        key: TokenKey,
+        secret: TokenKey,
+        next: TokenKey,
+        nonce: Nonce,
+    ) -> StoreFuture<'_, Option<Resumed>> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.resume(&TokenNames::new(&key), [secret, next], nonce).await })
+    }
+
+    fn kept(&self, key: TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.kept(&TokenNames::new(&key)).await })
+    }
+
+    fn resumed(&self, key: TokenKey, nonce: Nonce, window: Duration) -> StoreFuture<'_, Confirm> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.resumed(&TokenNames::new(&key), nonce, window).await })
+    }
+
+    fn keep(
+        &self,
+        key: TokenKey,
+        nonce: Nonce,
+        grant: Arc<Grant>,
+        window: Duration,
+    ) -> StoreFuture<'_, Keep> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.keep(&TokenNames::new(&key), nonce, &grant, window).await })
+    }
+
+    fn forget(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.forget(&TokenNames::new(&key), nonce).await })
     }
 
     fn release(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {
@@ -209,7 +255,7 @@ struct Steps {
 
 impl Steps {
     fn script(&self, step: Step, names: &TokenNames) -> Cmd {
-        self.link.scripts.call(step, &names.both())
+        self.link.scripts.call(step, &names.all())
     }
 
     async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
@@ -241,7 +287,11 @@ impl Steps {
             "exists" => return Err(StoreError::Exists),
             other => return Err(strange(other)),
         }
-        let filed = self.file(names, grant, ttl, most).await;
+        let filed = async {
+            self.note(names, grant, ttl).await?;
+            if most == 0 { Ok(()) } else { self.seat(names, grant, ttl, most).await }
+        };
+        let filed = filed.await;
         if filed.is_err() {
             // Nobody has the token; it only takes room.
             let _ = self.call::<i64>(&self.script(Step::Revoke, names)).await;
@@ -249,18 +299,12 @@ impl Steps {
         filed
     }
 
-    /// Puts the token where revocations look, and, if it is counted, on a place.
-    async fn file(
-        self: &Arc<Self>,
-        names: &TokenNames,
-        grant: &Grant,
-        ttl: Duration,
-        most: usize,
-    ) -> Result<(), StoreError> {
+    /// Puts the token where revocations look, for so long.
+    async fn note(&self, names: &TokenNames, grant: &Grant, time: Duration) -> Result<(), StoreError> {
         let note = |index: &String| {
             let mut note = self.link.scripts.call(Step::Note, &[index]);
             // A claim made in time outlives the token, and can be revoked as long.
-            note.arg(&names.hash).arg(ms(ttl + LEASE)).arg(ms(SLACK));
+            note.arg(&names.hash).arg(ms(time + LEASE)).arg(ms(SLACK));
             note
         };
         let [target, project, user] = names::indexes(grant).map(|index| note(&index));
@@ -269,8 +313,7 @@ impl Steps {
             self.call::<String>(&project),
             self.call::<String>(&user),
         );
-        noted?;
-        if most == 0 { Ok(()) } else { self.seat(names, grant, ttl, most).await }
+        noted.map(drop)
     }
 
     /// Takes one of the target's `most` places. Tokens that were spent or revoked keep theirs until one is needed.
@@ -321,9 +364,17 @@ impl Steps {
         }
     }
 
-    async fn confirm(&self, names: &TokenNames, nonce: Nonce) -> Result<Confirm, StoreError> {
+    async fn confirm(
+        &self,
+        names: &TokenNames,
+        nonce: Nonce,
+        offer: Option<Offer>,
+    ) -> Result<Confirm, StoreError> {
         let mut confirm = self.script(Step::Confirm, names);
         confirm.arg(hex(nonce)).arg(ms(TOMBSTONE)).arg(ms(SLACK));
+        if let Some(offer) = offer {
+            comeback::add(&mut confirm, &offer);
+        }
         match self.call::<String>(&confirm).await?.as_str() {
             "confirmed" => Ok(Confirm::Confirmed),
             "lost" => Ok(Confirm::Lost),

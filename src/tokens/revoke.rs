@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{ProjectId, TargetId, UserId};
 
-use super::{Grant, Store, StoreError, TokenKey};
+use super::{Grant, Store, StoreError, StoreFuture, TokenKey};
 
 /// Which grants are to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,12 +43,31 @@ impl Revoke {
     }
 }
 
-/// The sessions of spent tokens, as the issuer may know them; the proxy, beside it, has them.
+/// Why sessions are ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// An operator or whoever may revoke said so.
+    Revoked,
+    /// Another viewer has the console now.
+    TakenOver,
+    /// The server is gone, or about to be.
+    Deleted,
+    /// The server is elsewhere, or on its way there.
+    Moved,
+    /// The server is being made anew.
+    Rebuilt,
+    /// The virtual machine was stopped.
+    Stopped,
+}
+
+/// The sessions of spent tokens, as the issuer may know them; the proxies, beside it or elsewhere, have them.
 pub trait Live: Send + Sync + 'static {
     /// The grant of the session that was opened with this token, if it is still open.
-    fn holder(&self, key: &TokenKey) -> Option<Arc<Grant>>;
-    /// Ends the sessions of these grants and says how many.
-    fn end(&self, which: &Revoke) -> usize;
+    fn holder(&self, key: &TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>>;
+    /// Ends the sessions of these grants and says how many there were. An error: of other processes' it is not known
+    /// whether they have ended; those of this one have.
+    fn end(&self, which: &Revoke, why: Why) -> StoreFuture<'_, usize>;
 }
 
 /// What a revocation ended.
@@ -54,11 +75,11 @@ pub trait Live: Send + Sync + 'static {
 pub struct Revoked {
     /// Unspent tokens.
     pub tokens: usize,
-    /// Live sessions of this process.
+    /// Live sessions.
     pub sessions: usize,
 }
 
-/// Ends grants wherever they are: in the store, and as sessions of this process.
+/// Ends grants wherever they are: in the store, and as sessions.
 #[derive(Clone)]
 pub struct Revoker {
     store: Arc<dyn Store>,
@@ -71,24 +92,32 @@ impl Revoker {
         Self { store, live }
     }
 
-    /// What the token permits or has opened; `None` if it is unknown, expired, or spent and its session over.
+    /// What the token permits or has opened; `None` if it is unknown, expired, or spent, its session over and its
+    /// viewer's time to come back as well.
     ///
     /// # Errors
     /// If the store does not answer.
     pub async fn holder(&self, key: TokenKey) -> Result<Option<Arc<Grant>>, StoreError> {
         let fresh = self.store.peek(key).await?.map(|peek| peek.grant);
-        Ok(fresh.or_else(|| self.live.holder(&key)))
+        let holder = match fresh {
+            Some(grant) => Some(grant),
+            None => self.live.holder(&key).await?,
+        };
+        match holder {
+            Some(grant) => Ok(Some(grant)),
+            None => self.store.kept(key).await,
+        }
     }
 
     /// Ends all that `which` names. A token on its way from claim to session ends as the one or as the other.
     ///
     /// # Errors
-    /// If the store does not answer; then sessions have ended all the same.
-    pub async fn revoke(&self, which: Revoke) -> Result<Revoked, StoreError> {
+    /// If the store does not answer; then sessions of this process have ended all the same.
+    pub async fn revoke(&self, which: Revoke, why: Why) -> Result<Revoked, StoreError> {
         // The store first: a claim that was not confirmed by then never is, and one that was has its session
         // among the live ones already.
         let tokens = self.store.revoke(which.clone()).await;
-        let sessions = self.live.end(&which);
-        Ok(Revoked { tokens: tokens?, sessions })
+        let sessions = self.live.end(&which, why).await;
+        Ok(Revoked { tokens: tokens?, sessions: sessions? })
     }
 }

@@ -61,6 +61,16 @@ impl Token {
         &self.0
     }
 
+    /// The name of the cookie that its viewer comes back with: 16 hex digits of HMAC-SHA256 under the token.
+    pub fn resume_name(&self) -> String {
+        // Any length of key is taken; ours fits the block.
+        let mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(self.0.as_bytes());
+        let tag = mac.map(|mac| mac.chain_update(b"consolegate resume").finalize().into_bytes());
+        let mut name = "cg_resume_".to_owned();
+        push_hex(&mut name, tag.as_deref().unwrap_or_default());
+        name
+    }
+
     /// The hash it is stored under.
     pub fn key(&self) -> TokenKey {
         TokenKey(Sha256::digest(self.0.as_bytes()).into())
@@ -134,12 +144,17 @@ impl Fingerprinter {
     pub fn fingerprint(&self, key: &TokenKey) -> String {
         let tag = self.0.clone().chain_update(key.0).finalize().into_bytes();
         let mut text = String::with_capacity(16);
-        for byte in tag.iter().take(8) {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-            }
-        }
+        push_hex(&mut text, &tag);
         text
+    }
+}
+
+/// The first eight bytes.
+fn push_hex(text: &mut String, tag: &[u8]) {
+    for byte in tag.iter().take(8) {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+        }
     }
 }
 
@@ -224,6 +239,13 @@ mod tests {
         let key = Token::generate(TokenFormat::Uuid).unwrap().key();
         assert_eq!(a.fingerprint(&key), a.fingerprint(&key), "stable within a process");
         assert_ne!(a.fingerprint(&key), b.fingerprint(&key), "useless in another");
+    }
+
+    #[test]
+    fn a_cookies_name_is_hmac_sha_256_under_the_token() {
+        // Computed with Python: hmac.new(token, b"consolegate resume", "sha256").hexdigest()[:16]
+        let token = Token::parse("0fda3eca-8232-4249-9a62-550bce390258").unwrap();
+        assert_eq!(token.resume_name(), "cg_resume_7b43d4584e626956");
     }
 
     proptest! {

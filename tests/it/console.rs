@@ -86,8 +86,9 @@ async fn the_guests_screen_is_in_the_browser_and_typed_keys_change_it() {
     assert!(after.difference(&before, TOLERANCE) > TYPED, "the browser followed");
     assert_eq!(page.violations().await, Vec::<String>::new());
 
-    // The same URL again, in a tab of its own: told inside the console, and nothing reaches the guest.
-    let again = browser.page(&url).await;
+    // The same URL again, in a browser of its own: told inside the console, and nothing reaches the guest.
+    let stranger = Browser::launch().await;
+    let again = stranger.page(&url).await;
     again.wait_for("document.body.innerText.includes('already used')").await;
     painted(&again).await;
     assert_eq!(again.violations().await, Vec::<String>::new());

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::audit::{Event, Kind};
 use crate::auth::policy;
 use crate::config::Permission;
-use crate::tokens::{Grant, Revoke, Token, TokenKey};
+use crate::tokens::{Grant, Revoke, Token, TokenKey, Why};
 
 use super::super::trail::Trail;
 use super::{Context, Refusal};
@@ -83,7 +83,7 @@ pub(super) async fn revoke(at: &Context<'_>, named: Named, trail: &Trail) -> Res
     if !matches!(which, Revoke::Token(_)) && !policy::holds_everywhere(at.caller, Permission::NativeRevoke) {
         return Err(Refusal::forbidden(Permission::NativeRevoke));
     }
-    let revoked = at.core.revoker.revoke(which.clone()).await.map_err(|_| Refusal::store())?;
+    let revoked = at.core.revoker.revoke(which.clone(), Why::Revoked).await.map_err(|_| Refusal::store())?;
     tracing::info!(
         request = %trail.request, dialect = "native", user = %at.caller.user, by = which.kind(),
         tokens = revoked.tokens, sessions = revoked.sessions, cause = "requested", "revoked"

@@ -20,6 +20,7 @@ fn example() -> String {
             "password = \"opensesa",
             "username = \"console\"",
             "name = \"host1",
+            "name = \"console-1",
             "pin",
         ];
         let key = line.split(" = ").next().unwrap_or_default();

@@ -279,10 +279,19 @@ fn serial_lines() {
 #[test]
 fn later_settings_are_refused_by_name() {
     let later = "is known, but not in this version";
-    let found = errors("[tokens]\nresume_grace = \"60s\"");
-    assert!(found.starts_with("c.toml:2: tokens.resume_grace:") && found.contains(later), "{found}");
-    assert_eq!(found.lines().count(), 1, "{found}");
     check_target("serial_viewers = \"hub\"", &format!("4: target.serial_viewers: \"hub\" {later}"));
+}
+
+#[test]
+fn coming_back() {
+    check(
+        "[tokens]\nresume_grace = \"2h\"",
+        "2: tokens.resume_grace: expected at most \"1h\": until then the viewer's cookie is a way in",
+    );
+    check(
+        "[tokens]\nresume_times = 0",
+        "2: tokens.resume_times: expected a whole number from 1 to 1000, found 0",
+    );
 }
 
 #[test]

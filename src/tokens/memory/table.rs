@@ -10,7 +10,10 @@ use dashmap::Entry;
 
 use crate::ids::Protocol;
 
-use super::super::{Claim, Confirm, Grant, LEASE, Nonce, Peek, Revoke, StoreError, TOMBSTONE, TokenKey};
+use super::super::{
+    Claim, Confirm, Grant, LEASE, Nonce, Offer, Peek, Revoke, StoreError, TOMBSTONE, TokenKey,
+};
+use super::comeback::Comeback;
 use super::outstanding::Outstanding;
 
 /// Parts the table is swept in: at a million records a sweep holds its thread for a millisecond or so.
@@ -49,7 +52,7 @@ struct Record {
 enum State {
     Fresh(Arc<Grant>),
     Claimed { grant: Arc<Grant>, nonce: [u8; 16], lease: u64 },
-    Spent { protocol: Protocol, nonce: [u8; 16] },
+    Spent { protocol: Protocol, nonce: [u8; 16], back: Option<Box<Comeback>> },
 }
 
 impl Record {
@@ -60,6 +63,22 @@ impl Record {
             State::Fresh(_) | State::Spent { .. } => 0,
         };
         now >= self.until && now >= lease
+    }
+
+    /// A tombstone stays at least as long as its viewer may come back.
+    fn outlast_comeback(&mut self) {
+        if let State::Spent { back: Some(back), .. } = &self.state {
+            self.until = self.until.max(back.until());
+        }
+    }
+
+    /// Drops what nobody may come back to any more.
+    fn tidy(&mut self, now: u64) {
+        if let State::Spent { back, .. } = &mut self.state
+            && back.as_ref().is_some_and(|back| back.is_over(now))
+        {
+            *back = None;
+        }
     }
 
     /// The grant of an unspent token.
@@ -153,19 +172,27 @@ impl Table {
         Claim::Won(grant)
     }
 
-    pub(super) fn confirm(&self, key: &TokenKey, nonce: Nonce, now: Duration) -> Confirm {
-        let (now, nonce) = (nanos(now), nonce.0.to_ne_bytes());
+    pub(super) fn confirm(
+        &self,
+        key: &TokenKey,
+        holder: Nonce,
+        offer: Option<&Offer>,
+        now: Duration,
+    ) -> Confirm {
+        let (now, nonce) = (nanos(now), holder.0.to_ne_bytes());
         let Some(mut record) = self.part(key).get_mut(key) else { return Confirm::Lost };
         match &record.state {
-            State::Claimed { grant, nonce: holder, lease } if now < *lease && *holder == nonce => {
+            State::Claimed { grant, nonce: holding, lease } if now < *lease && *holding == nonce => {
                 let grant = grant.clone();
+                let back = offer.map(|offer| Box::new(Comeback::new(&grant, holder, offer, now)));
                 record.until = record.until.max(now).saturating_add(nanos(TOMBSTONE));
-                record.state = State::Spent { protocol: grant.protocol, nonce };
+                record.state = State::Spent { protocol: grant.protocol, nonce, back };
+                record.outlast_comeback();
                 drop(record);
                 self.outstanding.forget(&grant.target, key);
                 Confirm::Confirmed
             }
-            State::Spent { nonce: holder, .. } if now < record.until && *holder == nonce => {
+            State::Spent { nonce: holding, .. } if now < record.until && *holding == nonce => {
                 Confirm::Confirmed
             }
             _ => Confirm::Lost,
@@ -183,20 +210,42 @@ impl Table {
         }
     }
 
-    /// Drops the unspent tokens that `which` names. Of one token it looks at one record; of all others at every
+    /// Does `step` to what is kept for the viewer who may come back; `None`: nothing is.
+    pub(super) fn comeback<T>(
+        &self,
+        key: &TokenKey,
+        now: Duration,
+        step: impl FnOnce(&mut Comeback, u64) -> T,
+    ) -> Option<T> {
+        let now = nanos(now);
+        let mut record = self.part(key).get_mut(key)?;
+        record.tidy(now);
+        let State::Spent { back: Some(back), .. } = &mut record.state else { return None };
+        let answer = step(back, now);
+        record.tidy(now);
+        record.outlast_comeback();
+        Some(answer)
+    }
+
+    /// Drops the unspent tokens that `which` names, and what spent ones could be come back to. Of one token it looks at one record; of all others at every
     /// record, one lock in 256 at a time.
     pub(super) fn revoke(&self, which: &Revoke, now: Duration) -> usize {
         let now = nanos(now);
         let mut revoked = Vec::new();
-        let mut judge = |key: &TokenKey, record: &Record| match record.grant() {
-            Some(grant) if !record.is_dead(now) && which.names(key, grant) => {
-                revoked.push((*key, Arc::clone(grant)));
-                true
+        let mut judge = |key: &TokenKey, record: &mut Record| {
+            if let State::Spent { back, .. } = &mut record.state {
+                *back = back.take().filter(|back| !which.names(key, back.grant()));
             }
-            _ => false,
+            match record.grant() {
+                Some(grant) if !record.is_dead(now) && which.names(key, grant) => {
+                    revoked.push((*key, Arc::clone(grant)));
+                    true
+                }
+                _ => false,
+            }
         };
         if let Revoke::Token(key) = which {
-            self.part(key).remove_if(key, |key, record| judge(key, record));
+            self.part(key).remove_if_mut(key, |key, record| judge(key, record));
         } else {
             for part in &self.parts {
                 part.retain(|key, record| !judge(key, record));
@@ -233,6 +282,7 @@ impl Table {
         part.retain(|key, record| {
             let dead = record.is_dead(now);
             freed += usize::from(dead);
+            record.tidy(now);
             unspent.extend(record.grant().filter(|_| dead).map(|grant| (*key, grant.clone())));
             !dead
         });
@@ -266,7 +316,7 @@ impl Table {
 }
 
 /// 584 years fit; more saturates.
-fn nanos(time: Duration) -> u64 {
+pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -71,7 +71,7 @@ impl Thread {
 
 /// The connection, made when it is needed and made anew when it broke.
 pub(super) struct Link {
-    route: Route,
+    pub(super) route: Route,
     pub(super) scripts: Scripts,
     slot: Mutex<Slot>,
     /// Whether the last connection could not be made, so that an outage is two lines in the log.

@@ -9,7 +9,7 @@ use crate::tokens::{Grant, Revoke, TokenKey};
 /// What would end a hash tag, or a line of `redis-cli`.
 const ODD: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'%').add(b' ').add(b'"').add(b'\\');
 
-/// The two keys of one token. What stands in braces decides a cluster's slot: both are on one node.
+/// The keys of one token. What stands in braces decides a cluster's slot: all are on one node.
 pub(super) struct TokenNames {
     /// SHA-256 of the token, in hexadecimal.
     pub(super) hash: String,
@@ -17,6 +17,8 @@ pub(super) struct TokenNames {
     pub(super) token: String,
     /// Its claim or tombstone, which proxies write.
     pub(super) claim: String,
+    /// Who may come back to its session, which proxies write.
+    comeback: String,
 }
 
 impl TokenNames {
@@ -30,13 +32,13 @@ impl TokenNames {
     }
 
     pub(super) fn of(hash: String) -> Self {
-        let (token, claim) =
-            (format!("consolegate:token:{{{hash}}}"), format!("consolegate:claim:{{{hash}}}"));
-        Self { hash, token, claim }
+        let name = |kind| format!("consolegate:{kind}:{{{hash}}}");
+        let (token, claim, comeback) = (name("token"), name("claim"), name("resume"));
+        Self { hash, token, claim, comeback }
     }
 
-    pub(super) fn both(&self) -> [&str; 2] {
-        [&self.token, &self.claim]
+    pub(super) fn all(&self) -> [&str; 3] {
+        [&self.token, &self.claim, &self.comeback]
     }
 }
 
@@ -66,6 +68,30 @@ pub(super) fn seats(grant: &Grant) -> String {
     format!("consolegate:seats:{{{target}}}")
 }
 
+/// The proxies, by the end of their leases; by its tag every key about live sessions is on one node.
+pub(super) const PROXIES: &str = "consolegate:live:{fleet}:proxies";
+
+/// The log of what ends sessions, which issuers write as well. With the sessions' tag: its time is theirs.
+pub(super) const LOG: &str = "consolegate:log:{fleet}";
+
+/// Where it is said that the log has grown.
+pub(super) const BELL: &str = "consolegate:log";
+
+/// A proxy's live sessions.
+pub(super) fn sessions(proxy: &str) -> String {
+    format!("consolegate:live:{{fleet}}:sessions:{proxy}")
+}
+
+/// What a proxy's live sessions have moved.
+pub(super) fn traffic(proxy: &str) -> String {
+    format!("consolegate:live:{{fleet}}:traffic:{proxy}")
+}
+
+/// What follows the tag in the name of a set that sessions are counted by.
+pub(super) fn counted(kind: &str, name: &str) -> String {
+    format!("{kind}:{}", utf8_percent_encode(name, ODD))
+}
+
 fn index(kind: &str, name: &str) -> String {
     format!("consolegate:index:{kind}:{{{}}}", utf8_percent_encode(name, ODD))
 }
@@ -79,6 +105,7 @@ mod tests {
         let names = TokenNames::new(&TokenKey::from([0xab; 32]));
         assert_eq!(names.token, format!("consolegate:token:{{{}}}", "ab".repeat(32)));
         assert_eq!(names.claim, format!("consolegate:claim:{{{}}}", "ab".repeat(32)));
+        assert_eq!(names.all()[2], format!("consolegate:resume:{{{}}}", "ab".repeat(32)));
         let user = index_of(&Revoke::User("a}b {ü%".into())).unwrap();
         assert_eq!(user, "consolegate:index:user:{a%7Db%20%7B%C3%BC%25}");
         let target = index_of(&Revoke::Target("vm-1".into())).unwrap();

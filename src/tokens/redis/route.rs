@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
@@ -11,6 +11,7 @@ use redis::{
     RedisConnectionInfo, RedisError, RedisFuture, TlsCertificates, TlsMode, Value,
 };
 use secrecy::ExposeSecret as _;
+use tokio::time::timeout;
 
 use crate::config::{Reach, Redis, RedisNode, Secret};
 
@@ -34,7 +35,8 @@ pub(super) enum Route {
         login: RedisConnectionInfo,
         tls: Option<TlsCertificates>,
     },
-    Cluster(Box<ClusterClient>),
+    /// And the nodes to begin with, each alone.
+    Cluster(Box<ClusterClient>, Vec<Client>),
 }
 
 /// An open connection, which any number of calls share.
@@ -66,7 +68,9 @@ impl Route {
                 Ok(Self::Sentinel { sentinels, service: service.clone(), login, tls })
             }
             Reach::Cluster(nodes) => {
-                cluster(nodes, settings, tls).map(|client| Self::Cluster(Box::new(client)))
+                let alone = nodes.iter().map(|node| client(node, &login, tls.as_ref()));
+                let alone = alone.collect::<Result<_, _>>()?;
+                cluster(nodes, settings, tls).map(|client| Self::Cluster(Box::new(client), alone))
             }
         }
     }
@@ -86,7 +90,7 @@ impl Route {
                 }
                 Err(last)
             }
-            Self::Cluster(client) => {
+            Self::Cluster(client, _) => {
                 let mut connection = client.get_async_connection().await?;
                 let everywhere = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
                 let reports = connection.route_command(redis::cmd("INFO"), everywhere).await?;
@@ -96,6 +100,35 @@ impl Route {
                     vet(&report, true)?;
                 }
                 Ok(Connection::Cluster(connection))
+            }
+        }
+    }
+
+    /// A connection for subscriptions alone: to the primary, or to any of a cluster's nodes, which all hear what one
+    /// of them is told.
+    pub(super) async fn subscription(&self) -> Result<PubSub, LinkError> {
+        match self {
+            Self::Single(client) => Ok(client.get_async_pubsub().await?),
+            Self::Sentinel { sentinels, service, login, tls } => {
+                let mut last = LinkError::Service(service.clone());
+                for sentinel in sentinels {
+                    match named(sentinel, service, login, tls.as_ref()).await {
+                        Ok(client) => return Ok(client.get_async_pubsub().await?),
+                        Err(error) => last = error,
+                    }
+                }
+                Err(last)
+            }
+            Self::Cluster(_, nodes) => {
+                let mut last = LinkError::from(Unsafe::NoCluster);
+                for node in nodes {
+                    match timeout(CONNECT, node.get_async_pubsub()).await {
+                        Ok(Ok(subscription)) => return Ok(subscription),
+                        Ok(Err(error)) => last = error.into(),
+                        Err(_late) => {}
+                    }
+                }
+                Err(last)
             }
         }
     }
@@ -182,13 +215,23 @@ async fn by_sentinel(
     login: &RedisConnectionInfo,
     tls: Option<&TlsCertificates>,
 ) -> Result<Connection, LinkError> {
+    // A Sentinel that has not heard of a failover yet names the old primary; the checks see through that.
+    single(&named(sentinel, service, login, tls).await?).await
+}
+
+/// The server that a Sentinel names.
+async fn named(
+    sentinel: &Client,
+    service: &str,
+    login: &RedisConnectionInfo,
+    tls: Option<&TlsCertificates>,
+) -> Result<Client, LinkError> {
     let mut asked = open(sentinel).await?;
     let mut question = redis::cmd("SENTINEL");
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(service);
     let answer: Option<(String, u16)> = question.query_async(&mut asked).await?;
     let (host, port) = answer.ok_or_else(|| LinkError::Service(service.to_owned()))?;
-    // A Sentinel that has not heard of a failover yet names the old primary; the checks see through that.
-    single(&client(&RedisNode { host, port }, login, tls)?).await
+    Ok(client(&RedisNode { host, port }, login, tls)?)
 }
 
 impl ConnectionLike for Connection {

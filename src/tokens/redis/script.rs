@@ -14,12 +14,29 @@ pub(super) enum Step {
     Peek,
     Note,
     Seat,
+    Resume,
+    Resumed,
+    Keep,
+    Forget,
+    Kept,
+    // From here on about live sessions.
+    Enter,
+    Leave,
+    Beat,
+    Part,
+    Place,
+    Proxies,
+    Tell,
+    News,
 }
 
 const COMMON: &str = include_str!("lua/common.lua");
 
+/// What the scripts about live sessions begin with after that.
+const LIVE: &str = include_str!("lua/live/common.lua");
+
 /// The steps' own text, in the order of [`Step`].
-const TEXTS: [&str; 8] = [
+const TEXTS: [&str; 13] = [
     include_str!("lua/create.lua"),
     include_str!("lua/claim.lua"),
     include_str!("lua/confirm.lua"),
@@ -28,6 +45,23 @@ const TEXTS: [&str; 8] = [
     include_str!("lua/peek.lua"),
     include_str!("lua/note.lua"),
     include_str!("lua/seat.lua"),
+    include_str!("lua/resume.lua"),
+    include_str!("lua/resumed.lua"),
+    include_str!("lua/keep.lua"),
+    include_str!("lua/forget.lua"),
+    include_str!("lua/kept.lua"),
+];
+
+/// The steps about live sessions, which follow those.
+const LIVE_TEXTS: [&str; 8] = [
+    include_str!("lua/live/enter.lua"),
+    include_str!("lua/live/leave.lua"),
+    include_str!("lua/live/beat.lua"),
+    include_str!("lua/live/part.lua"),
+    include_str!("lua/live/place.lua"),
+    include_str!("lua/live/proxies.lua"),
+    include_str!("lua/live/tell.lua"),
+    include_str!("lua/live/news.lua"),
 ];
 
 /// The scripts, and the names Redis knows them by.
@@ -42,7 +76,9 @@ struct Script {
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        Self(TEXTS.iter().map(|text| Script::new(format!("{COMMON}{text}"))).collect())
+        let of_tokens = TEXTS.iter().map(|text| Script::new(format!("{COMMON}{text}")));
+        let of_sessions = LIVE_TEXTS.iter().map(|text| Script::new(format!("{COMMON}{LIVE}{text}")));
+        Self(of_tokens.chain(of_sessions).collect())
     }
 
     /// With `from` replaced by `to` wherever it stands, which must be somewhere: what a test breaks on purpose.

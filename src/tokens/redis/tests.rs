@@ -11,6 +11,7 @@ mod access;
 mod failover;
 mod faults;
 mod fleet;
+mod live;
 #[path = "testing.rs"]
 mod testing;
 
@@ -126,6 +127,20 @@ fn the_contract_sees_what_the_scripts_compare() {
         ("  redis.call('DEL', KEYS[1])\nend\nreturn 'confirmed'", "end\nreturn 'confirmed'"),
         ("  elseif kind == 'spent' then", "  elseif kind == 'never' then"),
         ("elseif claim then\n  return { 'busy'", "elseif false then\n  return { 'busy'"),
+        ("(ARGV[1] ~= back.current and ARGV[1] ~= back.previous)", "false"),
+        (" and ARGV[1] ~= back.previous)", ")"),
+        ("elseif back.left == 0 or", "elseif"),
+        ("'left', ms(back.left - 1)", "'left', ms(back.left)"),
+        ("if back.pending then", "if true then"),
+        (
+            "if not back or back.holder ~= ARGV[1] then return 'lost' end",
+            "if not back then return 'lost' end",
+        ),
+        ("if back.holder ~= ARGV[1] then return 'taken' end", ""),
+        ("if back and back.holder == ARGV[1] then", "if back then"),
+        ("if now >= till or (ends", "if now > till or (ends"),
+        ("or (ends > 0 and now >= ends) then", "then"),
+        ("redis.call('DEL', KEYS[3])\nlocal token", "local token"),
     ] {
         let broken = harness(Scripts::new().edited(from, to));
         let seen = catch_unwind(AssertUnwindSafe(|| {

@@ -4,6 +4,7 @@
 //! missing fails its tests with the remedy: a skipped test proves nothing.
 
 pub(crate) mod binary;
+pub(crate) mod cable;
 pub(crate) mod chance;
 pub(crate) mod chromium;
 pub(crate) mod console;

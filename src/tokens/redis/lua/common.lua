@@ -3,6 +3,8 @@
 -- KEYS[1], the token:  HISTORY EXPIRY GRANT-ID PROTOCOL GRANT      written by issuers alone
 -- KEYS[2], its claim:  claimed NONCE LEASE GRANT-ID                written by proxies alone
 --                      spent NONCE FORGET PROTOCOL
+-- KEYS[3], who may come back, a hash written by proxies: history, grant; holder and whether it is pending;
+--                      current and previous, hashes of secrets; left, how often; till and ends, how long
 --
 -- Times are milliseconds of this server's clock. They decide; the keys' own expiry only tidies up behind them.
 
@@ -59,5 +61,25 @@ local function claim(token, now)
     return { spent = false, nonce = nonce }
   end
   return nil
+end
+
+-- Who may come back, or nil; and whether it is there, but of another history.
+local function comeback(history, now)
+  local got = redis.call(
+    'HMGET', KEYS[3], 'history', 'grant', 'holder', 'pending', 'current', 'previous', 'left', 'till', 'ends'
+  )
+  if not got[1] then
+    return nil, false
+  elseif got[1] ~= history then
+    return nil, true
+  end
+  local till, ends = tonumber(got[8]), tonumber(got[9])
+  if now >= till or (ends > 0 and now >= ends) then
+    return nil, false
+  end
+  return {
+    grant = got[2], holder = got[3], pending = got[4] == '1', current = got[5], previous = got[6],
+    left = tonumber(got[7]), till = till, ends = ends > 0 and ends or nil,
+  }, false
 end
 

@@ -71,6 +71,69 @@ fn an_issuer_creates_and_a_proxy_claims_and_neither_does_the_other() {
 }
 
 #[test]
+fn a_proxy_lets_viewers_back_in_and_an_issuer_only_keeps_them_out() {
+    let server = with_users();
+    let (issuer, proxy) =
+        (user(&server.url(), "consolegate-issuer"), user(&server.url(), "consolegate-proxy"));
+    let spent = || {
+        let (token, secret) = (key(), key());
+        now(issuer.create(token, grant(), TTL, 0)).unwrap();
+        now(proxy.claim(token, A)).unwrap();
+        let offer = Offer { secret, times: 3, window: TTL, longest: None };
+        assert_eq!(now(proxy.confirm_with(token, A, offer)), Ok(Confirm::Confirmed));
+        (token, secret)
+    };
+    let (token, secret) = spent();
+    denied(now(issuer.resume(token, secret, key(), B)));
+    assert!(now(issuer.kept(token)).unwrap().is_some(), "whose it is, an issuer may be asked");
+    assert!(now(proxy.resume(token, secret, key(), B)).unwrap().is_some());
+    assert_eq!(now(proxy.resumed(token, B, TTL)), Ok(Confirm::Confirmed));
+    assert_eq!(now(proxy.keep(token, B, Arc::new(grant()), TTL)), Ok(Keep::Kept));
+    assert_eq!(now(issuer.revoke(Revoke::Target(grant().target))), Ok(0));
+    assert_eq!(now(proxy.keep(token, B, Arc::new(grant()), TTL)), Ok(Keep::Gone));
+    let (token, secret) = spent();
+    assert_eq!(now(proxy.forget(token, A)), Ok(()));
+    assert_eq!(now(proxy.resume(token, secret, key(), B)), Ok(None));
+}
+
+#[test]
+fn proxies_alone_say_who_lives_and_both_end_it() {
+    let server = with_users();
+    let (issuer, proxy) =
+        (user(&server.url(), "consolegate-issuer"), user(&server.url(), "consolegate-proxy"));
+    let place = Place {
+        session: uuid::Uuid::new_v4(),
+        console: Some(("a".into(), Protocol::Vnc)),
+        project: "p".into(),
+        source: "192.0.2.1".to_owned(),
+        record: "{}".to_owned(),
+    };
+    let session = place.session;
+    let enter = |store: &RedisStore| now(store.enter("x", &place, Manner::Deny, Most::default()));
+    denied(enter(&issuer));
+    denied(now(issuer.beat("x", &[])));
+    assert!(matches!(enter(&proxy), Ok(Entry::Entered { .. })));
+    let places = vec![(1, place.clone())];
+    now(proxy.restate("x", move || places)).unwrap();
+    assert!(now(proxy.beat("x", &[(session, "1 2 3 4".to_owned())])).unwrap());
+    let cursor = now(proxy.news("")).unwrap().cursor;
+    for store in [&issuer, &proxy] {
+        assert_eq!(now(store.records()).unwrap().len(), 1);
+        assert!(now(store.has(session)).unwrap());
+        now(store.tell("x")).unwrap();
+        assert!(!now(store.news(&cursor)).unwrap().entries.is_empty());
+    }
+    denied(now(issuer.leave("x", &[session])));
+    denied(now(issuer.part("x")));
+    now(proxy.leave("x", &[session])).unwrap();
+    now(proxy.part("x")).unwrap();
+    let heard = ["ACL", "DRYRUN", "consolegate-proxy", "SUBSCRIBE", names::BELL];
+    assert_eq!(server.ask::<String>(&heard), "OK");
+    let mistaken = ["ACL", "DRYRUN", "consolegate-issuer", "XADD", names::PROXIES, "*", "a", "b"];
+    assert!(server.ask::<String>(&mistaken).contains("no permissions"));
+}
+
+#[test]
 fn what_else_is_in_the_redis_is_out_of_reach() {
     let server = with_users();
     let _: String = server.ask(&["SET", "other", "x"]);

@@ -19,8 +19,14 @@ fn opens(store: &RedisStore, key: TokenKey, nonce: Nonce) -> bool {
 /// What takes the fence out.
 const FENCE: (&str, &str) = ("if issued ~= history then", "if false then");
 
+/// And what takes it out for those who come back.
+const FENCE_BACK: (&str, &str) = ("elseif got[1] ~= history then", "elseif false then");
+
 fn scripts(fenced: bool) -> Scripts {
-    if fenced { Scripts::new() } else { Scripts::new().edited(FENCE.0, FENCE.1) }
+    if fenced {
+        return Scripts::new();
+    }
+    Scripts::new().edited(FENCE.0, FENCE.1).edited(FENCE_BACK.0, FENCE_BACK.1)
 }
 
 fn store(server: &Server, fenced: bool) -> RedisStore {
@@ -120,4 +126,28 @@ fn a_writable_replica_decides_nothing() {
     replica.follows(&primary);
     assert!(matches!(now(aside.claim(token, B)), Err(StoreError::Unavailable(_))));
     assert!(opens(&before, token, A));
+}
+
+/// A replica that is promoted may not have heard that a viewer was taken back, or kept out.
+fn comes_back_after_a_failover(fenced: bool) -> bool {
+    let primary = Server::start(&[]);
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port().to_string()]);
+    replica.follows(&primary);
+    let before = store(&primary, fenced);
+    let (token, secret) = (key(), key());
+    now(before.create(token, grant(), TTL, 0)).unwrap();
+    now(before.claim(token, A)).unwrap();
+    let offer = Offer { secret, times: 3, window: TTL, longest: None };
+    now(before.confirm_with(token, A, offer)).unwrap();
+    replica.follows(&primary);
+    let _: String = replica.ask(&["REPLICAOF", "NO", "ONE"]);
+    now(before.forget(token, A)).unwrap();
+    let after = store(&replica, fenced);
+    now(after.resume(token, secret, key(), B)).unwrap().is_some()
+}
+
+#[test]
+fn nobody_comes_back_to_a_session_from_before_a_failover() {
+    assert!(!comes_back_after_a_failover(true));
+    assert!(comes_back_after_a_failover(false), "without the fence");
 }

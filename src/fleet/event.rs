@@ -1,0 +1,102 @@
+//! What ends sessions, as the log has it: one line of JSON each.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::ids::{ProjectId, Protocol, TargetId, UserId};
+use crate::tokens::{Grant, Revoke, TokenKey, Why};
+
+/// Sessions are to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Event {
+    pub(super) whom: Whom,
+    pub(super) why: Why,
+}
+
+/// Which of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Whom {
+    /// One.
+    Session(Uuid),
+    /// Those of a token.
+    Token(#[serde(with = "super::listed::hex")] TokenKey),
+    /// Those of a server.
+    Target(TargetId),
+    /// Those of a project's servers.
+    Project(ProjectId),
+    /// Those a user asked for.
+    User(UserId),
+    /// Those on a console but one.
+    Console { target: TargetId, protocol: Protocol, but: Uuid },
+}
+
+impl Event {
+    pub(super) fn to_json(&self) -> String {
+        // Strings and numbers: nothing that could fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl Whom {
+    /// Whether the session is among them.
+    pub(super) fn names(&self, id: Uuid, key: &TokenKey, grant: &Grant) -> bool {
+        match self {
+            Self::Session(session) => *session == id,
+            Self::Token(token) => token == key,
+            Self::Target(target) => *target == grant.target,
+            Self::Project(project) => *project == grant.project,
+            Self::User(user) => *user == grant.user,
+            Self::Console { target, protocol, but } => {
+                *target == grant.target && *protocol == grant.protocol && *but != id
+            }
+        }
+    }
+}
+
+impl From<&Revoke> for Whom {
+    fn from(which: &Revoke) -> Self {
+        match which {
+            Revoke::Token(key) => Self::Token(*key),
+            Revoke::Target(id) => Self::Target(id.clone()),
+            Revoke::Project(id) => Self::Project(id.clone()),
+            Revoke::User(id) => Self::User(id.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tokens::contract::{grant, key};
+
+    use super::*;
+
+    #[test]
+    fn events_come_back_as_they_were_written_and_name_whom_they_say() {
+        let (id, token, grant) = (Uuid::new_v4(), key(), grant());
+        let (target, protocol) = (grant.target.clone(), grant.protocol);
+        let other = Uuid::new_v4();
+        for (whom, named) in [
+            (Whom::Session(id), true),
+            (Whom::Session(other), false),
+            (Whom::from(&Revoke::Token(token)), true),
+            (Whom::from(&Revoke::Token(key())), false),
+            (Whom::from(&Revoke::Target(target.clone())), true),
+            (Whom::from(&Revoke::Project("another".into())), false),
+            (Whom::from(&Revoke::User(grant.user.clone())), true),
+            (Whom::Console { target: target.clone(), protocol, but: other }, true),
+            (Whom::Console { target: target.clone(), protocol, but: id }, false),
+            (Whom::Console { target, protocol: Protocol::Mks, but: other }, false),
+        ] {
+            let event = Event { whom, why: Why::Moved };
+            let read: Event = serde_json::from_str(&event.to_json()).unwrap();
+            assert_eq!(read, event);
+            assert_eq!(read.whom.names(id, &token, &grant), named, "{event:?}");
+        }
+        // What other versions of this program read.
+        let session = Uuid::nil();
+        let event = Event { whom: Whom::Session(session), why: Why::TakenOver };
+        let text = format!("{{\"whom\":{{\"session\":\"{session}\"}},\"why\":\"taken-over\"}}");
+        assert_eq!(event.to_json(), text);
+    }
+}

@@ -1,0 +1,291 @@
+//! The fleet as one process sees it: everybody's sessions, what ends them, and this process' own, kept up to date.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{debug, error, info, warn};
+use uuid::Uuid;
+
+use crate::relay::End;
+use crate::tokens::{Grant, Live, RedisStore, Revoke, StoreError, StoreFuture, TokenKey, Why};
+
+use super::event::{Event, Whom};
+use super::{Fleet, Listed, Moved, lock};
+
+/// How often a process says that it lives and reads the log, whether the bell rang or not.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// How far back the log is read again when the store has another history: its clock may be so much behind.
+const BACK: u64 = 60_000;
+
+/// Which sessions of this process are to end, and why.
+pub type Pick<'a> = dyn FnMut(Uuid, &TokenKey, &Grant, u64) -> Option<End> + 'a;
+
+/// The sessions of this process, as its proxy has them.
+pub trait Local: Send + Sync + 'static {
+    /// All of them, also those on their way; their proxy's name is left empty.
+    fn list(&self) -> Vec<Listed>;
+    /// Ends those that `pick` picks by id, token, grant and time of entry; how many.
+    fn end(&self, pick: &mut Pick<'_>) -> usize;
+    /// Looks at what they move; those for which anything changed since the last look, or `all`.
+    fn look(&self, since: Duration, all: bool) -> Vec<(Uuid, Moved)>;
+    /// The store's clock says `now`: nobody entered later.
+    fn entered_by(&self, now: u64);
+}
+
+/// Everybody's sessions.
+#[derive(Clone)]
+pub struct Roster {
+    fleet: Fleet,
+    local: Arc<dyn Local>,
+}
+
+/// How far the log was read.
+#[derive(Default)]
+struct Read {
+    history: String,
+    cursor: String,
+}
+
+impl Roster {
+    /// The fleet, and this process' own sessions.
+    pub fn new(fleet: Fleet, local: Arc<dyn Local>) -> Self {
+        Self { fleet, local }
+    }
+
+    /// All sessions of all proxies, in no order, and whether it is all of them: without the store, it is only this
+    /// process' own.
+    pub async fn list(&self) -> (Vec<Listed>, bool) {
+        let mut all = self.local.list();
+        all.iter_mut().for_each(|session| session.proxy.clone_from(&self.fleet.0.name));
+        match self.elsewhere().await {
+            Ok(others) => {
+                all.extend(others);
+                (all, true)
+            }
+            Err(error) => {
+                warn!(%error, "only this process' sessions are listed");
+                (all, false)
+            }
+        }
+    }
+
+    /// Ends one session, wherever it is; whether there is one.
+    ///
+    /// # Errors
+    /// If it is not here, and the store does not answer.
+    pub async fn end_one(&self, session: Uuid, why: Why) -> Result<bool, StoreError> {
+        if self.local.end(&mut |id, _, _, _| (id == session).then(|| why.into())) > 0 {
+            return Ok(true);
+        }
+        let Some(store) = &self.fleet.0.store else { return Ok(false) };
+        let there = store.has(session).await?;
+        if there {
+            self.fleet.tell(Whom::Session(session), why).await?;
+        }
+        Ok(there)
+    }
+
+    /// The sessions of the other proxies.
+    async fn elsewhere(&self) -> Result<Vec<Listed>, StoreError> {
+        let Some(store) = &self.fleet.0.store else { return Ok(Vec::new()) };
+        let records = store.records().await?;
+        let others = records.iter().filter(|record| record.proxy != self.fleet.0.id);
+        Ok(others.filter_map(|one| Listed::read(&one.record, one.traffic.as_deref())).collect())
+    }
+
+    /// Looks after this process' sessions for as long as it is polled.
+    pub async fn keep(&self) {
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let Some(store) = self.fleet.0.store.clone() else {
+            let mut last = Instant::now();
+            loop {
+                beat.tick().await;
+                self.local.look(last.elapsed(), false);
+                last = Instant::now();
+            }
+        };
+        let Fleet(fleet) = &self.fleet;
+        store.listen(Arc::clone(&fleet.bell), Arc::clone(&fleet.anew));
+        let (mut last, mut all, mut read) = (Instant::now(), false, Read::default());
+        loop {
+            // One after the other, so that nothing is said of a session that has left.
+            tokio::select! {
+                _ = beat.tick() => {
+                    self.leave(&store).await;
+                    let moved = self.local.look(last.elapsed(), all);
+                    last = Instant::now();
+                    all = self.beat(&store, &moved).await;
+                    if self.news(&store, &mut read).await > 0 {
+                        // The bell should have told.
+                        fleet.anew.notify_one();
+                    }
+                }
+                () = fleet.bell.notified() => {
+                    self.news(&store, &mut read).await;
+                }
+                () = fleet.left.notified() => self.leave(&store).await,
+            }
+        }
+    }
+
+    /// The process ends: its places are free at once.
+    pub async fn part(&self) {
+        if let Some(store) = &self.fleet.0.store
+            && let Err(error) = store.part(&self.fleet.0.id).await
+        {
+            debug!(%error, "its places are free when its lease has run out");
+        }
+    }
+
+    /// Whether everything has to be said with the next beat.
+    async fn beat(&self, store: &RedisStore, moved: &[(Uuid, Moved)]) -> bool {
+        let traffic: Vec<_> = moved.iter().map(|(session, moved)| (*session, moved.write())).collect();
+        match store.beat(&self.fleet.0.id, &traffic).await {
+            Ok(true) => false,
+            Ok(false) => {
+                self.restate(store).await;
+                true
+            }
+            Err(error) => {
+                debug!(%error, "no beat");
+                true
+            }
+        }
+    }
+
+    async fn restate(&self, store: &RedisStore) {
+        let (local, fleet) = (Arc::clone(&self.local), self.fleet.clone());
+        let places = move || {
+            let entered = local.list().into_iter().filter(|session| session.entered != u64::MAX);
+            entered.map(|session| (session.entered, fleet.place(&session))).collect()
+        };
+        match store.restate(&self.fleet.0.id, places).await {
+            Ok(now) => self.local.entered_by(now),
+            Err(error) => warn!(%error, "this process' sessions are not known to the others yet"),
+        }
+    }
+
+    /// Reads the log to its end and does what it says; how many entries there were.
+    async fn news(&self, store: &RedisStore, read: &mut Read) -> usize {
+        let mut count = 0;
+        loop {
+            let news = match store.news(&read.cursor).await {
+                Ok(news) => news,
+                Err(error) => {
+                    debug!(%error, "the log of ended sessions was not read");
+                    return count;
+                }
+            };
+            let begun = !read.cursor.is_empty();
+            if begun && news.history != read.history {
+                read.history = news.history;
+                read.cursor = earlier(&read.cursor);
+                continue;
+            }
+            if let Some(before) = news.missing.filter(|_| begun) {
+                // What cannot be known to be good ends.
+                let ended =
+                    self.local.end(&mut |_, _, _, entered| (entered <= before).then_some(End::CutOff));
+                error!(ended, "the log of ended sessions no longer has all that this process has not read");
+            }
+            count += news.entries.len();
+            self.apply(&news.entries);
+            (read.history, read.cursor) = (news.history, news.cursor);
+            if !news.more {
+                return count;
+            }
+        }
+    }
+
+    fn apply(&self, entries: &[(u64, String)]) {
+        if entries.is_empty() {
+            return;
+        }
+        let parse = |(at, text): &(u64, String)| match serde_json::from_str::<Event>(text) {
+            Ok(event) => Some((*at, Arc::new(event))),
+            Err(error) => {
+                error!(%error, "an entry in the log of ended sessions is of another version");
+                None
+            }
+        };
+        let told: Vec<_> = entries.iter().filter_map(parse).collect();
+        // First this: who enters from now on finds it there.
+        self.fleet.remember(&told);
+        // Thousands may be named one by one.
+        let mut named = HashMap::new();
+        let mut rest = Vec::new();
+        for (at, event) in told {
+            match event.whom {
+                Whom::Session(id) => _ = named.insert(id, (at, event.why)),
+                _ => rest.push((at, event)),
+            }
+        }
+        let ended = self.local.end(&mut |id, key, grant, entered| {
+            let one = named.get(&id).filter(|(at, _)| entered <= *at).map(|(_, why)| *why);
+            let among = || rest.iter().find(|(at, event)| entered <= *at && event.whom.names(id, key, grant));
+            one.or_else(|| among().map(|(_, event)| event.why)).map(End::from)
+        });
+        if ended > 0 {
+            info!(ended, "sessions ended from elsewhere");
+        }
+    }
+
+    /// Gives up the places of sessions that have ended; what fails is tried again with the next beat.
+    async fn leave(&self, store: &RedisStore) {
+        let leaving = std::mem::take(&mut *lock(&self.fleet.0.leaving));
+        if leaving.is_empty() {
+            return;
+        }
+        if let Err(error) = store.leave(&self.fleet.0.id, &leaving).await {
+            debug!(%error, count = leaving.len(), "places are still taken");
+            lock(&self.fleet.0.leaving).extend(leaving);
+        }
+    }
+}
+
+/// The same time, [`BACK`] milliseconds before.
+fn earlier(cursor: &str) -> String {
+    let ms: u64 = cursor.split_once('-').and_then(|(ms, _)| ms.parse().ok()).unwrap_or_default();
+    format!("{}-0", ms.saturating_sub(BACK))
+}
+
+impl Live for Roster {
+    fn holder(&self, key: &TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>> {
+        let key = *key;
+        Box::pin(async move {
+            let own = self.local.list();
+            if let Some(session) = own.into_iter().find(|session| session.key == key) {
+                return Ok(Some(session.grant));
+            }
+            let found = self.elsewhere().await?.into_iter().find(|session| session.key == key);
+            Ok(found.map(|session| session.grant))
+        })
+    }
+
+    fn end(&self, which: &Revoke, why: Why) -> StoreFuture<'_, usize> {
+        let which = which.clone();
+        Box::pin(async move {
+            let here = self.local.end(&mut |_, key, grant, _| which.names(key, grant).then(|| why.into()));
+            // Told in any case: one that is not listed yet may be on its way.
+            let others = self.elsewhere().await;
+            self.fleet.tell(Whom::from(&which), why).await?;
+            let named = |session: &&Listed| which.names(&session.key, &session.grant);
+            Ok(here + others?.iter().filter(named).count())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_goes_back_a_minute() {
+        assert_eq!(earlier("1700000060001-7"), "1700000000001-0");
+        assert_eq!(earlier("0-0"), "0-0");
+    }
+}

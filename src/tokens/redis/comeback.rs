@@ -1,0 +1,96 @@
+//! What the shared store keeps of a spent token while its viewer may come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Cmd;
+
+use crate::tokens::{Confirm, Grant, Keep, LEASE, Nonce, Offer, Resumed, StoreError, TokenKey};
+
+use super::names::TokenNames;
+use super::script::Step;
+use super::{SLACK, Steps, hex, ms, parse, strange};
+
+/// What a confirm is told of the viewer's way back.
+pub(super) fn add(confirm: &mut Cmd, offer: &Offer) {
+    // 0 is no limit; a session that may last no time at all lasts a millisecond.
+    let longest = offer.longest.map_or(0, |longest| ms(longest).max(1));
+    confirm.arg(secret(&offer.secret)).arg(offer.times).arg(ms(offer.window)).arg(longest);
+}
+
+/// The hash in hexadecimal, as keys have it.
+fn secret(hash: &TokenKey) -> String {
+    TokenNames::new(hash).hash
+}
+
+impl Steps {
+    pub(super) async fn resume(
+        &self,
+        names: &TokenNames,
+        [brought, next]: [TokenKey; 2],
+        nonce: Nonce,
+    ) -> Result<Option<Resumed>, StoreError> {
+        let mut resume = self.script(Step::Resume, names);
+        resume.arg(secret(&brought)).arg(secret(&next)).arg(hex(nonce)).arg(ms(LEASE)).arg(ms(SLACK));
+        let answer: Vec<String> = self.call(&resume).await?;
+        let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
+        match answer[..] {
+            ["resumed", grant, longest] => {
+                let longest = if longest.is_empty() { None } else { Some(longest.parse().map_err(strange)?) };
+                let grant = Arc::new(parse(grant)?);
+                Ok(Some(Resumed { grant, longest: longest.map(Duration::from_millis) }))
+            }
+            ["refused"] => Ok(None),
+            ["fenced"] => {
+                self.count_fenced("resume");
+                Ok(None)
+            }
+            _ => Err(strange("an unknown answer to a resume")),
+        }
+    }
+
+    pub(super) async fn kept(&self, names: &TokenNames) -> Result<Option<Arc<Grant>>, StoreError> {
+        let found: Option<String> = self.call(&self.script(Step::Kept, names)).await?;
+        found.map(|grant| parse(&grant).map(Arc::new)).transpose()
+    }
+
+    pub(super) async fn resumed(
+        &self,
+        names: &TokenNames,
+        nonce: Nonce,
+        window: Duration,
+    ) -> Result<Confirm, StoreError> {
+        let mut resumed = self.script(Step::Resumed, names);
+        resumed.arg(hex(nonce)).arg(ms(window)).arg(ms(SLACK));
+        match self.call::<String>(&resumed).await?.as_str() {
+            "confirmed" => Ok(Confirm::Confirmed),
+            "lost" => Ok(Confirm::Lost),
+            other => Err(strange(other)),
+        }
+    }
+
+    /// Where revocations look it stands as long: noted first, so that it is never kept without being found.
+    pub(super) async fn keep(
+        &self,
+        names: &TokenNames,
+        nonce: Nonce,
+        grant: &Grant,
+        window: Duration,
+    ) -> Result<Keep, StoreError> {
+        self.note(names, grant, window).await?;
+        let mut keep = self.script(Step::Keep, names);
+        keep.arg(hex(nonce)).arg(ms(window)).arg(ms(SLACK));
+        match self.call::<String>(&keep).await?.as_str() {
+            "kept" => Ok(Keep::Kept),
+            "taken" => Ok(Keep::Taken),
+            "gone" => Ok(Keep::Gone),
+            other => Err(strange(other)),
+        }
+    }
+
+    pub(super) async fn forget(&self, names: &TokenNames, nonce: Nonce) -> Result<(), StoreError> {
+        let mut forget = self.script(Step::Forget, names);
+        forget.arg(hex(nonce));
+        self.call::<String>(&forget).await.map(drop)
+    }
+}

@@ -1,0 +1,203 @@
+//! Places, leases and the log of the fleet's live sessions.
+
+use uuid::Uuid;
+
+use super::*;
+
+const NO_LIMITS: Most = Most { target: 0, project: 0, source: 0 };
+
+fn place(target: &str, project: &str, source: &str) -> Place {
+    Place {
+        session: Uuid::new_v4(),
+        console: Some((target.into(), Protocol::Serial)),
+        project: project.into(),
+        source: source.to_owned(),
+        record: format!("{{\"of\": \"{target} {project}\"}}"),
+    }
+}
+
+/// A store by a clock that is turned by hand.
+fn turned(server: &Server) -> (RedisStore, impl Fn(Duration)) {
+    let store = RedisStore::with_scripts(&at(&server.url()), Scripts::new().edited(TIME, TURNED)).unwrap();
+    let turn = |by: Duration| {
+        let _: i64 = server.ask(&["INCRBY", "test-clock", &by.as_millis().to_string()]);
+    };
+    (store, turn)
+}
+
+fn entered(entry: Result<Entry, StoreError>) -> usize {
+    match entry {
+        Ok(Entry::Entered { others, .. }) => others,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn places_are_counted_over_all_proxies_and_given_back() {
+    let server = Server::start(&[]);
+    let (store, _) = turned(&server);
+    let enter = |proxy: &str, place: &Place, manner, most| now(store.enter(proxy, place, manner, most));
+    let first = place("a", "p", "192.0.2.1");
+    assert_eq!(entered(enter("x", &first, Manner::Deny, NO_LIMITS)), 0);
+    assert_eq!(entered(enter("x", &first, Manner::Deny, NO_LIMITS)), 0, "the same call again");
+    let second = place("a", "p", "192.0.2.1");
+    assert_eq!(enter("y", &second, Manner::Deny, NO_LIMITS), Ok(Entry::InUse));
+    let limit = |target, project, source| Most { target, project, source };
+    assert_eq!(enter("y", &second, Manner::Share, limit(1, 0, 0)), Ok(Entry::Target));
+    assert_eq!(enter("y", &second, Manner::Share, limit(0, 1, 0)), Ok(Entry::Project));
+    assert_eq!(enter("y", &second, Manner::Steal, limit(0, 0, 1)), Ok(Entry::Source));
+    assert_eq!(
+        entered(enter("y", &second, Manner::Steal, limit(1, 2, 2))),
+        1,
+        "a thief is no further viewer"
+    );
+    // A further channel is counted with another on the console, but not else.
+    let channel = Place { session: Uuid::new_v4(), console: None, ..first.clone() };
+    assert_eq!(enter("x", &channel, Manner::Share, limit(1, 2, 0)), Ok(Entry::Project));
+    assert_eq!(entered(enter("x", &channel, Manner::Share, limit(1, 3, 0))), 0);
+    let elsewhere = Place { console: Some(("a".into(), Protocol::Vnc)), ..place("a", "q", "192.0.2.2") };
+    assert_eq!(entered(enter("y", &elsewhere, Manner::Deny, limit(1, 1, 1))), 0);
+    let mut records = now(store.records()).unwrap();
+    records.sort_by(|a, b| (&a.proxy, &a.record).cmp(&(&b.proxy, &b.record)));
+    let listed: Vec<_> = records.iter().map(|one| (one.proxy.as_str(), one.record.as_str())).collect();
+    let (ours, theirs) = (&first.record[..], &elsewhere.record[..]);
+    assert_eq!(listed, [("x", ours), ("x", ours), ("y", ours), ("y", theirs)]);
+    assert!(now(store.has(second.session)).unwrap() && !now(store.has(Uuid::new_v4())).unwrap());
+    now(store.leave("y", &[second.session, elsewhere.session])).unwrap();
+    now(store.leave("y", &[second.session])).unwrap();
+    assert_eq!(enter("y", &second, Manner::Deny, NO_LIMITS), Ok(Entry::InUse), "by the first");
+    now(store.leave("x", &[first.session, channel.session])).unwrap();
+    assert_eq!(entered(enter("y", &second, Manner::Deny, limit(1, 1, 1))), 0);
+    now(store.part("y")).unwrap();
+    now(store.part("x")).unwrap();
+    let keys: Vec<String> = server.ask(&["KEYS", "consolegate:*"]);
+    assert_eq!(keys, Vec::<String>::new(), "nothing is left behind");
+}
+
+#[test]
+fn the_sessions_of_a_silent_proxy_go_with_its_lease_and_come_back_with_its_word() {
+    let server = Server::start(&[]);
+    let (store, turn) = turned(&server);
+    let (first, second) = (place("a", "p", "192.0.2.1"), place("a", "p", "192.0.2.2"));
+    assert!(!now(store.beat("x", &[])).unwrap(), "a proxy nobody has heard of");
+    assert_eq!(now(store.restate("x", Vec::new)), Ok(0));
+    assert!(now(store.beat("x", &[])).unwrap());
+    assert_eq!(entered(now(store.enter("x", &first, Manner::Deny, NO_LIMITS))), 0);
+    for _ in 0..3 {
+        turn(Duration::from_secs(9));
+        assert!(now(store.beat("x", &[(first.session, "1 2 3 4".to_owned())])).unwrap());
+    }
+    assert_eq!(now(store.records()).unwrap()[0].traffic.as_deref(), Some("1 2 3 4"));
+    turn(Duration::from_millis(9999));
+    assert_eq!(now(store.enter("y", &second, Manner::Deny, NO_LIMITS)), Ok(Entry::InUse));
+    turn(Duration::from_millis(1));
+    assert_eq!(now(store.records()), Ok(vec![]), "over at the very instant");
+    assert_eq!(entered(now(store.enter("y", &second, Manner::Deny, NO_LIMITS))), 0);
+    // Who was silent for too long says everything anew, also if it has taken places since.
+    let third = place("b", "p", "192.0.2.3");
+    assert_eq!(entered(now(store.enter("x", &third, Manner::Deny, NO_LIMITS))), 0);
+    assert!(!now(store.beat("x", &[])).unwrap());
+    let all = vec![(5, first.clone()), (7, third.clone())];
+    let places = move || all;
+    assert_eq!(now(store.restate("x", places)), Ok(36_999 + 1));
+    assert!(now(store.beat("x", &[])).unwrap());
+    assert_eq!(now(store.records()).unwrap().len(), 3);
+    now(store.leave("x", &[first.session, third.session])).unwrap();
+    now(store.part("y")).unwrap();
+    assert_eq!(entered(now(store.enter("y", &third, Manner::Deny, NO_LIMITS))), 0);
+}
+
+#[test]
+fn thousands_are_said_in_pieces() {
+    let server = Server::start(&[]);
+    let store = open(&server);
+    let many: Vec<_> = (0..1000).map(|n| (1, place(&n.to_string(), "p", "192.0.2.1"))).collect();
+    let ids: Vec<_> = many.iter().map(|(_, place)| place.session).collect();
+    now(store.restate("x", move || many)).unwrap();
+    let traffic: Vec<_> = ids.iter().map(|id| (*id, id.to_string())).collect();
+    assert!(now(store.beat("x", &traffic)).unwrap());
+    let records = now(store.records()).unwrap();
+    assert_eq!(records.len(), 1000);
+    assert!(records.iter().all(|one| one.traffic.is_some()));
+    now(store.leave("x", &ids)).unwrap();
+    assert_eq!(now(store.records()), Ok(vec![]));
+}
+
+#[test]
+fn of_many_who_enter_a_console_for_one_at_once_one_does() {
+    let server = Server::start(&[]);
+    let proxies = [(); 3].map(|()| open(&server));
+    for round in 0..20 {
+        let target = round.to_string();
+        let start = std::sync::Barrier::new(12);
+        let race = |racer: usize| {
+            start.wait();
+            let place = place(&target, "p", "192.0.2.1");
+            let name = racer.to_string();
+            now(proxies[racer % 3].enter(&name, &place, Manner::Deny, NO_LIMITS)).unwrap()
+        };
+        let entries: Vec<_> = std::thread::scope(|scope| {
+            let race = &race;
+            let racers: Vec<_> = (0..12).map(|racer| scope.spawn(move || race(racer))).collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+        });
+        let won = entries.iter().filter(|entry| matches!(entry, Entry::Entered { .. })).count();
+        assert_eq!(won, 1, "{entries:?}");
+    }
+}
+
+#[test]
+fn the_log_is_read_once_in_order_and_says_what_it_lost() {
+    let server = Server::start(&[]);
+    let store = open(&server);
+    let begin = now(store.news("")).unwrap();
+    assert_eq!((begin.cursor.as_str(), begin.missing, begin.entries.len()), ("0-0", None, 0));
+    assert_eq!(begin.history, server.info("master_replid"));
+    for entry in ["one", "two"] {
+        now(store.tell(entry)).unwrap();
+    }
+    let news = now(store.news(&begin.cursor)).unwrap();
+    let texts: Vec<_> = news.entries.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!((texts, news.more, news.missing), (vec!["one", "two"], false, None));
+    assert_eq!(now(store.news("")).unwrap().cursor, news.cursor, "who begins now begins at the end");
+    assert_eq!(now(store.news(&news.cursor)).unwrap().entries, vec![]);
+    // Far more than it keeps.
+    let fill = "for n = 1, 40000 do redis.call('XADD', KEYS[1], 'MAXLEN', '=', 32768, '*', 'e', n) end";
+    let _: Option<i64> = server.ask(&["EVAL", fill, "1", names::LOG]);
+    let late = now(store.news(&news.cursor)).unwrap();
+    let missing = late.missing.expect("something was missed");
+    assert!(late.more && late.entries[0] == (missing, "7233".to_owned()), "{:?}", late.entries[0]);
+    let (mut cursor, mut read) = (late.cursor, late.entries.len());
+    loop {
+        let news = now(store.news(&cursor)).unwrap();
+        assert_eq!(news.missing, None, "what was read is not missed");
+        read += news.entries.len();
+        cursor = news.cursor;
+        if !news.more {
+            break;
+        }
+    }
+    assert_eq!(read, 32_768);
+}
+
+#[test]
+fn the_bell_rings_for_each_entry_and_anew_when_the_subscription_broke() {
+    let server = Server::start(&[]);
+    let (store, bell) = (open(&server), Arc::new(tokio::sync::Notify::new()));
+    let anew = Arc::new(tokio::sync::Notify::new());
+    store.listen(Arc::clone(&bell), Arc::clone(&anew));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let rings = || {
+        let ring = async { tokio::time::timeout(Duration::from_secs(120), bell.notified()).await };
+        runtime.block_on(ring).expect("the bell");
+    };
+    rings();
+    now(store.tell("something")).unwrap();
+    rings();
+    let _: i64 = server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    rings();
+    anew.notify_one();
+    rings();
+    now(store.tell("something")).unwrap();
+    rings();
+}
