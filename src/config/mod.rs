@@ -18,6 +18,7 @@ mod file;
 mod secret;
 mod section;
 mod serial_file;
+mod serial_hub;
 mod serial_line;
 mod target;
 mod target_file;
@@ -36,6 +37,7 @@ pub use auth::{AccessKey, Auth, BasicUser, FixedToken, Keystone, Permission, Rol
 pub use certificate::{DEVELOPMENT_ORGANIZATION, is_development};
 pub use error::{ConfigError, Problem};
 pub use secret::{PrivateFileError, read_private};
+pub use serial_hub::SerialHub;
 pub use serial_line::{Flow, LineSettings, Parity, Program, ServerCheck};
 pub use target::{Admin, Endpoint, Host, Kind, Os, State, Target, Viewers};
 pub use target_json::{target_from_json, target_to_json, target_to_record};

@@ -7,6 +7,7 @@ mod control;
 mod fleet;
 mod gate;
 mod greet;
+mod hub;
 mod refusal;
 mod resume;
 mod sessions;
@@ -44,6 +45,7 @@ use crate::tokens::{Fingerprinter, Most, Store, Token};
 use crate::ws::{Offer, check_request};
 
 use gate::{Entered, Ticket, enter};
+use hub::Hubs;
 use refusal::Refusal;
 use sessions::{Admission, Seat};
 use trail::Trail;
@@ -78,6 +80,7 @@ pub struct Proxy {
     fleet: Fleet,
     /// Its limits over all proxies.
     most: Most,
+    hubs: Arc<Hubs>,
     unauthenticated: Cap,
     fingerprints: Fingerprinter,
     audit: Audit,
@@ -90,6 +93,8 @@ struct Attempt {
     /// The allowed `Origin` of a browser.
     origin: Option<Box<str>>,
     serial_page: bool,
+    /// Where in the console's output the viewer goes on.
+    seen: Option<u64>,
     token: Option<Token>,
     visit: Option<resume::Visit>,
     trail: Trail,
@@ -118,6 +123,7 @@ impl Proxy {
         unauthenticated: Cap,
         fingerprints: Fingerprinter,
     ) -> Self {
+        let hubs = Hubs::new(Arc::clone(&inventory), dial.clone());
         let mut origins = config.proxy.allowed_origins.clone();
         origins.insert(config.proxy.public_origin());
         Self {
@@ -131,6 +137,7 @@ impl Proxy {
             sessions: Sessions::new(&config.limits),
             fleet: Fleet::alone(),
             most: fleet::most(&config.limits),
+            hubs,
             unauthenticated,
             fingerprints,
             audit: Audit::default(),
@@ -163,6 +170,16 @@ impl Proxy {
     /// The live sessions.
     pub fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
+    }
+
+    /// Looks after the shared serial lines; to be called every few seconds, on a runtime that lasts.
+    pub fn tend_hubs(&self) {
+        self.hubs.tend();
+    }
+
+    /// Lets every shared serial line go.
+    pub fn end_hubs(&self) {
+        self.hubs.end_all();
     }
 
     /// Waits until no viewer is left.
@@ -208,6 +225,7 @@ impl Proxy {
             offer,
             origin: upgrade::origin_text(request.headers()).filter(|_| origin == Origin::Allowed),
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
+            seen: upgrade::query_value(request.uri(), "offset").and_then(|offset| offset.parse().ok()),
             trail,
             on_upgrade: hyper::upgrade::on(&mut request),
             load: Arc::clone(&connection.load),
@@ -308,10 +326,9 @@ impl Proxy {
             return None;
         };
         let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
-        let mut control = None;
-        if attempt.offer.control {
-            let (channel, hello) = control::open(&entered.seat, &entered.plan);
-            control = Some(channel);
+        let seated = control::sit(&entered.seat, &entered.plan, attempt.offer.control, attempt.seen);
+        let (control, hello) = seated.unzip();
+        if let Some(hello) = hello {
             viewer = viewer.controlled();
             if let Err(end) = viewer.tell(&hello).await {
                 self.account(&attempt.trail, &entered.seat.session, begun, &end).await;

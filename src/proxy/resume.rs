@@ -197,7 +197,7 @@ fn may_return(end: &End) -> bool {
         End::Silent | End::Stalled(_) | End::Drain | End::Handshake(_) | End::CutOff => true,
         End::Idle | End::MaxSession | End::TakenOver | End::Revoked => false,
         End::ServerDeleted | End::ServerMoved | End::ServerRebuilt | End::ServerStopped => false,
-        End::Protocol(_) | End::ViewOnly(_) | End::MainChannel => false,
+        End::Protocol(_) | End::Control(_) | End::ViewOnly(_) | End::MainChannel => false,
     }
 }
 

@@ -37,6 +37,9 @@ use connection::{Roles, Shared};
 /// One part of the token store is swept at each tick: all of it in a minute or so.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How often shared serial lines are looked after: a line to capture that was down is dialled again so often.
+const TEND: Duration = Duration::from_secs(5);
+
 /// After the drain's deadline, how long the last close frames may take.
 const LAST_WORDS: Duration = Duration::from_secs(6);
 
@@ -311,6 +314,9 @@ async fn attend(
     let mut sweep = tokio::time::interval(SWEEP);
     let mut renew = tokio::time::interval(proxy::RENEW);
     let mut renewing = tokio::spawn(std::future::ready(()));
+    // An issuer alone has no business with consoles.
+    let proxies = shared.roles.iter().any(|roles| roles.proxy);
+    let mut tend = tokio::time::interval(TEND);
     let mut files = config.target_files();
     files.extend(shared.tls.iter().flat_map(TlsAcceptor::files));
     let mut watch = watch::Watch::new(files).await;
@@ -320,11 +326,15 @@ async fn attend(
             command = commands.recv() => match command {
                 Some(Command::Reload) => {
                     reload(config, shared);
+                    if proxies {
+                        shared.proxy.tend_hubs();
+                    }
                     shared.audit.reopen();
                 }
                 Some(Command::Drain) | None => return,
             },
             () = watch.changed(watch::EVERY) => reload(config, shared),
+            _ = tend.tick(), if proxies => shared.proxy.tend_hubs(),
             _ = sweep.tick() => {
                 memory.map(MemoryStore::sweep);
             }
@@ -402,6 +412,7 @@ async fn drain(config: &Config, shared: &Shared, acceptors: Vec<(&'static str, A
             warn!(sessions = sessions.count(), "sessions cut off without goodbye");
         }
     }
+    shared.proxy.end_hubs();
     for (_, acceptor) in admin {
         acceptor.stop();
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::auth::policy;
 use crate::config::{Dialect, Permission};
 use crate::ids::{Protocol, TargetId};
-use crate::tokens::Options;
+use crate::tokens::{Options, Sharing};
 
 use super::super::issue::{Ask, By};
 use super::super::page_template;
@@ -32,6 +32,7 @@ pub(super) struct Wanted {
     record: bool,
     #[serde(default)]
     enforce_expiry: bool,
+    viewers: Option<Sharing>,
 }
 
 fn one() -> u64 {
@@ -84,6 +85,7 @@ pub(super) async fn create(
         "view_only": options.view_only,
         "enforce_expiry": options.enforce_expiry,
         "client_address": options.client_address,
+        "viewers": options.viewers,
         "uses": 1,
         "record": false,
     }}))
@@ -110,6 +112,7 @@ impl Wanted {
             enforce_expiry: self.enforce_expiry,
             client_address: self.client_address.map(|address| address.to_canonical()),
             direct: false,
+            viewers: self.viewers,
         })
     }
 }
