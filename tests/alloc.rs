@@ -18,11 +18,14 @@ use std::task::Poll;
 use std::thread;
 
 use consolegate::certs;
-use consolegate::config::Config;
+use consolegate::config::{Config, Listen, Tls};
 use consolegate::ids::{Protocol, TargetId, UserId};
+use consolegate::net::tls::TlsAcceptor;
 use consolegate::relay::{Counters, Plan, Pump, run, stop_pair};
 use consolegate::server::{Command, Server};
 use consolegate::ws::Decoder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Runtime;
 
 struct Counting;
 
@@ -136,29 +139,31 @@ fn echo() -> SocketAddr {
     address
 }
 
-#[test]
-fn a_relayed_message_allocates_nothing() {
-    const WARM: u64 = 100;
-    const MESSAGES: u64 = 5000;
-    const SIZE: usize = 64;
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _guard = runtime.enter();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut viewer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let nonblocking = |stream: TcpStream| {
-        stream.set_nonblocking(true).unwrap();
-        tokio::net::TcpStream::from_std(stream).unwrap()
-    };
-    let ours = nonblocking(listener.accept().unwrap().0);
+/// Payload of the messages that must not allocate.
+const SIZE: usize = 64;
+
+/// Messages before counting, and while.
+const WARM: u64 = 100;
+const MESSAGES: u64 = 5000;
+
+fn nonblocking(stream: TcpStream) -> tokio::net::TcpStream {
+    stream.set_nonblocking(true).unwrap();
+    tokio::net::TcpStream::from_std(stream).unwrap()
+}
+
+/// A viewer that talks to an echo and waits for each answer.
+fn talk<S: Read + Write>(mut viewer: S) {
+    let message = frame(&[b'x'; SIZE]);
+    for _ in 0..WARM + MESSAGES {
+        viewer.write_all(&message).unwrap();
+        viewer.flush().unwrap();
+        read_frame(&mut viewer, SIZE);
+    }
+}
+
+/// What a session of `ours` and an echo allocates while the viewer at its other end talks.
+fn allocations<V: AsyncRead + AsyncWrite + Unpin>(runtime: &Runtime, ours: V) -> u64 {
     let target = nonblocking(TcpStream::connect(echo()).unwrap());
-    let talking = thread::spawn(move || {
-        let message = frame(&[b'x'; SIZE]);
-        for _ in 0..WARM + MESSAGES {
-            viewer.write_all(&message).unwrap();
-            read_frame(&mut viewer, SIZE);
-        }
-    });
     let counters = Arc::<Counters>::default();
     let plan =
         Plan { whole_characters: true, ping: Some(std::time::Duration::from_secs(30)), ..Plan::default() };
@@ -180,8 +185,43 @@ fn a_relayed_message_allocates_nothing() {
         })
         .await;
     });
+    to - from.unwrap()
+}
+
+#[test]
+fn a_relayed_message_allocates_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _guard = runtime.enter();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let viewer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let ours = nonblocking(listener.accept().unwrap().0);
+    let talking = thread::spawn(move || talk(viewer));
+    assert_eq!(allocations(&runtime, ours), 0, "allocations in {MESSAGES} round trips");
     talking.join().unwrap();
-    assert_eq!(to - from.unwrap(), 0, "allocations in {MESSAGES} round trips");
+}
+
+#[test]
+fn a_message_relayed_in_tls_allocates_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _guard = runtime.enter();
+    let dir = tempfile::tempdir().unwrap();
+    certs::ensure(dir.path(), false, std::time::SystemTime::now()).unwrap();
+    let files = certs::Files::within(dir.path());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let client = client(&files.ca);
+    let talking = thread::spawn(move || {
+        let connection = rustls::ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+        talk(rustls::StreamOwned::new(connection, TcpStream::connect(at).unwrap()));
+    });
+    let pair = Tls { certificate: files.certificate, key: files.key };
+    let acceptor = TlsAcceptor::load(&pair, &Listen { api: at, proxy: at, admin: at }).unwrap();
+    let socket = nonblocking(listener.accept().unwrap().0);
+    let ours = runtime.block_on(acceptor.accept(socket)).unwrap();
+    assert_eq!(allocations(&runtime, ours), 0, "allocations in {MESSAGES} round trips");
+    talking.join().unwrap();
 }
 
 /// Starts a server on a thread that counts; returns where it is and tokens for `count` sessions.

@@ -27,13 +27,14 @@ const PAGES = [
   { name: 'vnc_auto.html', template: 'vnc.html', values: { chrome: 'slim' } },
   { name: 'vnc_lite.html', template: 'vnc.html', values: { chrome: 'slim' } },
   { name: 'serial.html', template: 'serial.html', values: {} },
+  { name: 'admin.html', template: 'admin.html', values: {} },
 ];
 
 /** @returns {Promise<{files: Map<string, Buffer>, names: Object<string, string>}>} */
 async function bundle(versions) {
   const result = await build({
     absWorkingDir: root,
-    entryPoints: { vnc: 'src/vnc/main.js', serial: 'src/serial/main.js' },
+    entryPoints: { vnc: 'src/vnc/main.js', serial: 'src/serial/main.js', admin: 'src/admin/main.js' },
     outdir: 'dist/assets',
     entryNames: '[name]-[hash]',
     bundle: true,

@@ -1,6 +1,6 @@
 //! The admin listener: whether the process lives, its sessions, and the targets a control plane registers.
 //!
-//! Health and metrics need no credential; everything else the bearer token of `[admin]`.
+//! Health, metrics and the bare page need no credential; everything else the bearer token of `[admin]`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::targets::Registry;
 use crate::tokens::Revoker;
+use crate::web::Web;
 
 mod metrics;
 mod refusal;
@@ -51,6 +52,7 @@ pub struct Admin {
     revoker: Revoker,
     audit: Audit,
     metrics: Metrics,
+    pages: Option<Web>,
 }
 
 /// One request, as the lines about it name it.
@@ -80,7 +82,13 @@ impl Admin {
         let token = credential.token.as_ref();
         let token = token.map(|token| Sha256::digest(token.expose_secret().as_bytes()).into());
         let (audit, metrics) = (Audit::default(), Metrics::default());
-        Self { token, proxy, roster, registry, revoker, audit, metrics }
+        Self { token, proxy, roster, registry, revoker, audit, metrics, pages: None }
+    }
+
+    /// The same with the operator's page.
+    #[must_use]
+    pub fn with_pages(self, pages: Web) -> Self {
+        Self { pages: Some(pages), ..self }
     }
 
     /// The same with what operators do written down, and with these metrics to show.
@@ -137,6 +145,10 @@ impl Admin {
                 Method::GET | Method::HEAD => Ok(metrics::respond(self, draining)),
                 _ => Err(Refusal::method("GET, HEAD")),
             };
+        }
+        // The page itself tells nothing; what it shows it asks for with the operator's token.
+        if let Some(page) = self.pages.as_ref().and_then(|pages| pages.operator(&request)) {
+            return Ok(page);
         }
         if !self.is_admin(request.headers()) {
             return Err(Refusal::unauthorized());

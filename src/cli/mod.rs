@@ -1,4 +1,4 @@
-//! The commands: `serve`, `demo`, `issue`, `check`, `audit`, `certs`, `load`. What users type, and what they are told.
+//! The commands: what users type, and what they are told.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,8 +11,10 @@ use crate::log;
 mod audit;
 mod certs;
 mod check;
+mod client;
 pub mod demo;
 mod issue;
+mod issuer;
 mod load;
 mod print;
 mod serve;
@@ -53,6 +55,10 @@ enum Command {
     Demo(demo::run::DemoArguments),
     /// Ask a running issuer for a console URL.
     Issue(issue::Issue),
+    /// Open a serial console in this terminal.
+    Connect(Box<client::connect::Connect>),
+    /// Give a native VNC viewer a local port.
+    Tunnel(Box<client::tunnel::Tunnel>),
     /// Measure a proxy: throughput, latency, set-ups, memory, correctness.
     Load(load::Load),
     /// Check a configuration file and say everything that is wrong with it.
@@ -97,6 +103,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(arguments) => block_on(serve::run(arguments)),
         Command::Demo(arguments) => block_on(demo::run::run(arguments)),
         Command::Issue(arguments) => block_on(issue::run(arguments)),
+        Command::Connect(arguments) => block_on(client::connect::run(*arguments)),
+        Command::Tunnel(arguments) => block_on(client::tunnel::run(*arguments)),
         Command::Load(arguments) => block_on(load::run(arguments)),
         Command::Check(arguments) => check::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),

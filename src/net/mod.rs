@@ -1,9 +1,14 @@
 //! Sockets: listeners, TLS on both sides, workers, streams. No protocol above TLS.
 
+pub mod handshake;
+mod inbound;
 pub mod listen;
-pub mod pooled;
+mod pinned;
+mod pooled;
+pub mod record;
 pub mod secure;
 pub mod stream;
 pub mod target_tls;
 pub mod tls;
+pub mod tls_stream;
 pub mod workers;

@@ -7,20 +7,18 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
-};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use sha2::{Digest, Sha256};
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::config::{Host, ServerCheck};
+
+use super::handshake;
+use super::pinned::Pinned;
+use super::tls_stream::TlsStream;
 
 /// Why there is no secure connection.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +60,7 @@ pub async fn secure(
     // Reads files. They are read for every connection: a new authority needs no restart.
     let config = tokio::task::spawn_blocking(move || client_config(&check));
     let config = config.await.map_err(io::Error::other)??;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
+    let stream = handshake::connect(Arc::new(config), name, socket).await?;
     Ok(SecureStream { stream, unsent: false })
 }
 
@@ -73,7 +71,11 @@ fn server_name(host: &Host) -> Result<ServerName<'static>, SecureError> {
     }
 }
 
-fn client_config(check: &ServerCheck) -> Result<ClientConfig, SecureError> {
+/// The client's side of handshakes with a server that is to be checked so. Reads files.
+///
+/// # Errors
+/// If the authorities cannot be read, or hold none.
+pub fn client_config(check: &ServerCheck) -> Result<ClientConfig, SecureError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -88,6 +90,7 @@ fn client_config(check: &ServerCheck) -> Result<ClientConfig, SecureError> {
     .with_no_client_auth();
     // A console is dialled now and then; nothing is kept between.
     config.resumption = Resumption::disabled();
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 
@@ -114,59 +117,6 @@ fn authorities(file: &Path) -> Result<RootCertStore, SecureError> {
     match roots.is_empty() {
         true => Err(wrong("holds no certificate; expected PEM".to_owned())),
         false => Ok(roots),
-    }
-}
-
-/// Takes one certificate, whoever signed it; that the server has its key is checked as always.
-#[derive(Debug)]
-struct Pinned {
-    pin: [u8; 32],
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Pinned {
-    fn new(pin: [u8; 32], provider: &CryptoProvider) -> Self {
-        Self { pin, algorithms: provider.signature_verification_algorithms }
-    }
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let found: [u8; 32] = Sha256::digest(end_entity).into();
-        if found == self.pin {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
-        Err(rustls::Error::General(format!("its certificate is not the pinned one but {found}")))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }
 

@@ -9,18 +9,17 @@ use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
-use tokio_rustls::{client, server};
 
-use super::pooled::Pooled;
 use super::secure::SecureStream;
+use super::tls_stream::TlsStream;
 
 /// A viewer's connection.
 #[derive(Debug)]
 pub enum ViewerStream {
     /// Plain TCP.
     Tcp(TcpStream),
-    /// TLS over TCP; boxed, its state is over a kilobyte and most of it is cold.
-    Tls(Box<server::TlsStream<Pooled<TcpStream>>>),
+    /// TLS over TCP; boxed, its state is larger than a socket's.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// A target's connection.
@@ -33,7 +32,7 @@ pub enum TargetStream {
     /// TLS over TCP, to a serial console.
     Secure(Box<SecureStream>),
     /// TLS over one of them, to a VNC server.
-    Tls(Box<client::TlsStream<TargetStream>>),
+    Tls(Box<TlsStream<TargetStream>>),
     /// A serial line that something is done to on the way: Telnet, a port, a program, dialling again. Serial lines
     /// are slow; a call through a pointer is nothing to them.
     Line(Box<dyn Line>),

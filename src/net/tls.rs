@@ -14,9 +14,11 @@ use rustls::version::{TLS12, TLS13};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::server::TlsStream;
 
 use crate::config::{Listen, PrivateFileError, Tls, is_development, read_private};
+
+use super::handshake;
+use super::tls_stream::TlsStream;
 
 /// The only protocol we speak inside: a WebSocket upgrade needs HTTP/1.1 (RFC 7301 names it so).
 const ALPN: &[u8] = b"http/1.1";
@@ -130,7 +132,7 @@ impl TlsAcceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        tokio_rustls::TlsAcceptor::from(self.config()).accept(connection).await
+        handshake::accept(self.config(), connection).await
     }
 }
 
@@ -157,6 +159,8 @@ fn read(files: &Tls, loopback: bool) -> Result<Arc<ServerConfig>, TlsError> {
         })?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.max_early_data_size = 0;
+    // For our own record layer, and nothing else.
+    config.enable_secret_extraction = true;
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))

@@ -22,7 +22,6 @@ use crate::admin::Admin;
 use crate::api::{Api, Source};
 use crate::audit::Audit;
 use crate::limits::{Cap, CapPermit};
-use crate::net::pooled::Pooled;
 use crate::net::stream::ViewerStream;
 use crate::net::tls::TlsAcceptor;
 use crate::net::workers::Accepted;
@@ -139,7 +138,7 @@ async fn hang_up(on_upgrade: OnUpgrade, _permit: Arc<CapPermit>) {
 async fn establish(shared: &Shared, socket: TcpStream) -> Option<ViewerStream> {
     let socket = tokio::net::TcpStream::from_std(socket).ok()?;
     let Some(tls) = &shared.tls else { return Some(ViewerStream::Tcp(socket)) };
-    match timeout(TLS_HANDSHAKE, tls.accept(Pooled::new(socket))).await {
+    match timeout(TLS_HANDSHAKE, tls.accept(socket)).await {
         Ok(Ok(stream)) => Some(ViewerStream::Tls(Box::new(stream))),
         Ok(Err(error)) => {
             debug!(%error, "TLS handshake failed");

@@ -1,4 +1,4 @@
-//! The console pages, embedded in the binary: routing, caching and the headers that keep a page honest.
+//! The console pages and the operator's, embedded in the binary: routing, caching and the headers that keep a page honest.
 //!
 //! Never reads a file, never redirects, never touches a token: a page load spends nothing.
 
@@ -18,7 +18,7 @@ mod route;
 use files::{EMBEDDED, File};
 pub use policy::InvalidFrameAncestor;
 use policy::Policies;
-use route::{Place, route};
+use route::{OPERATOR_PAGE, Place, route};
 
 /// A page, an asset or a refusal, whole.
 pub type Page = Response<Full<Bytes>>;
@@ -57,10 +57,25 @@ impl Web {
     /// The caller takes upgrades first: `GET /vnc.html?token=T` with `Upgrade: websocket` is a console, not a page.
     #[must_use]
     pub fn respond<B>(&self, request: &Request<B>) -> Option<Page> {
-        let mut response = match route(request.uri().path(), request.uri().query())? {
+        let response = match route(request.uri().path(), request.uri().query())? {
             Place::Page(name) => self.page(name),
+            Place::Asset(name) if is_operators(name) => return None,
             Place::Asset(name) => self.asset(name, request.headers())?,
         };
+        Some(self.finish(request, response))
+    }
+
+    /// As [`Web::respond`] for the listener of operators, which has one page, at `/`, and shows it in no frame.
+    #[must_use]
+    pub fn operator<B>(&self, request: &Request<B>) -> Option<Page> {
+        let response = match request.uri().path() {
+            "/" => self.page(OPERATOR_PAGE),
+            path => self.asset(path.strip_prefix("/assets/")?, request.headers())?,
+        };
+        Some(self.finish(request, response))
+    }
+
+    fn finish<B>(&self, request: &Request<B>, mut response: Page) -> Page {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             response = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD.\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -69,7 +84,7 @@ impl Web {
         if request.method() == Method::HEAD {
             *response.body_mut() = Full::default();
         }
-        Some(response)
+        response
     }
 
     fn page(&self, name: &str) -> Page {
@@ -117,6 +132,11 @@ impl Web {
             headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000"));
         }
     }
+}
+
+/// What the operator's page is made of; viewers have no use for it.
+fn is_operators(asset: &str) -> bool {
+    asset.starts_with("admin-")
 }
 
 fn ok(file: &File, body: &'static [u8]) -> Page {

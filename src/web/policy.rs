@@ -2,7 +2,7 @@
 
 use hyper::header::HeaderValue;
 
-use super::route::SERIAL_PAGE;
+use super::route::{OPERATOR_PAGE, SERIAL_PAGE};
 
 /// A `frame_ancestors` entry that is not one CSP source expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +14,7 @@ pub struct InvalidFrameAncestor(pub String);
 pub(super) struct Policies {
     vnc: HeaderValue,
     serial: HeaderValue,
+    operator: HeaderValue,
     asset: HeaderValue,
 }
 
@@ -24,24 +25,30 @@ impl Policies {
         }
         let ancestors =
             if frame_ancestors.is_empty() { "'none'".to_owned() } else { frame_ancestors.join(" ") };
-        let page = |style: &str| {
+        let page = |style: &str, ancestors: &str| {
             let policy = format!(
                 "default-src 'none'; script-src 'self'; style-src {style}; img-src 'self' data:; font-src 'self'; \
                  connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
             );
-            HeaderValue::from_str(&policy).map_err(|_| InvalidFrameAncestor(ancestors.clone()))
+            HeaderValue::from_str(&policy).map_err(|_| InvalidFrameAncestor(ancestors.to_owned()))
         };
         Ok(Self {
-            vnc: page("'self'")?,
+            vnc: page("'self'", &ancestors)?,
             // xterm.js makes style elements for its cell size and colours.
-            serial: page("'self' 'unsafe-inline'")?,
+            serial: page("'self' 'unsafe-inline'", &ancestors)?,
+            // A page that ends sessions by a click belongs into nobody's frame, dashboards included.
+            operator: page("'self'", "'none'")?,
             // An asset opened by itself is a document that may do nothing.
             asset: HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
         })
     }
 
     pub(super) fn of(&self, page: &str) -> &HeaderValue {
-        if page == SERIAL_PAGE { &self.serial } else { &self.vnc }
+        match page {
+            SERIAL_PAGE => &self.serial,
+            OPERATOR_PAGE => &self.operator,
+            _ => &self.vnc,
+        }
     }
 
     pub(super) fn asset(&self) -> &HeaderValue {

@@ -3,6 +3,9 @@
 /// The serial page's file; no URL names it, for it answers paths that end in `/`.
 pub(super) const SERIAL_PAGE: &str = "serial.html";
 
+/// The operator's page, on the admin listener alone.
+pub(super) const OPERATOR_PAGE: &str = "admin.html";
+
 const VNC_PAGES: [&str; 3] = ["vnc.html", "vnc_auto.html", "vnc_lite.html"];
 
 /// What a path names.
@@ -59,6 +62,7 @@ mod tests {
             ("/", Some("x=token=T"), None),
             ("/serial/pod.region", Some("token=T"), None),
             ("/serial.html", Some("token=T"), None),
+            ("/admin.html", None, None),
             ("/vnc.html/", None, None),
             ("/VNC.html", None, None),
             ("/%76nc.html", None, None),

@@ -29,6 +29,12 @@ const FILES: &[File] = &[
     File { name: "assets/a.txt", content_type: "text/plain", etag: "44", body: b"text", gzip: None },
 ];
 
+/// The operator's page, its script, and a viewer's.
+const OPERATORS: &[File] = &[
+    File { name: "admin.html", content_type: "text/html", etag: "55", body: b"<html>", gzip: None },
+    File { name: "assets/admin-AB.js", content_type: "text/javascript", etag: "66", body: b"x", gzip: None },
+];
+
 fn web(frame_ancestors: &[&str], https: bool) -> Web {
     let ancestors: Vec<String> = frame_ancestors.iter().map(|s| (*s).to_owned()).collect();
     Web { files: FILES, policies: Policies::new(&ancestors).unwrap(), https }
@@ -89,6 +95,23 @@ fn configuration_decides_framing_and_hsts() {
 }
 
 #[test]
+fn the_operators_page_is_on_its_own_listener_and_in_no_frame() {
+    let web = Web { files: OPERATORS, ..web(&["https://dash.example"], false) };
+    let page = web.operator(&request("GET", "/", &[])).unwrap();
+    assert_eq!(page.status(), 200);
+    let policy = header(&page, "content-security-policy");
+    assert!(policy.contains("style-src 'self';") && policy.ends_with("frame-ancestors 'none'"), "{policy}");
+    assert_eq!(web.operator(&request("GET", "/assets/admin-AB.js", &[])).unwrap().status(), 200);
+    assert_eq!(web.operator(&request("POST", "/", &[])).unwrap().status(), 405);
+    for uri in ["/vnc.html", "/admin.html", "/x/", "/x/assets/admin-AB.js", "/assets/none.js"] {
+        assert!(web.operator(&request("GET", uri, &[])).is_none(), "{uri}");
+    }
+    for uri in ["/", "/admin.html", "/assets/admin-AB.js"] {
+        assert!(web.respond(&request("GET", uri, &[])).is_none(), "{uri}: viewers' listener");
+    }
+}
+
+#[test]
 fn not_ours_is_none() {
     for uri in
         ["/", "/v2.1", "/servers", "/assets/nothing.js", "/assets/vnc.html.bak", "/serial.html", "/x/a.txt"]
@@ -143,6 +166,7 @@ fn assets_are_cached_packed_and_revalidated() {
 #[test]
 fn without_pages_the_remedy_is_named() {
     let web = Web { files: &[], ..web(&[], false) };
+    assert_eq!(web.operator(&request("GET", "/", &[])).unwrap().status(), 503);
     for uri in ["/vnc.html", "/a/vnc_lite.html", "/?token=T"] {
         let page = web.respond(&request("GET", uri, &[])).unwrap();
         assert_eq!(page.status(), 503, "{uri}");

@@ -3,6 +3,7 @@
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
+use crate::connect::script;
 use crate::support::console::{Console, Manner};
 use crate::support::keystone::{Keystone, PASSWORD, project_named};
 use crate::support::python;
@@ -21,7 +22,7 @@ struct Cloud {
 }
 
 impl Cloud {
-    async fn start(vnc: &str) -> Self {
+    async fn start(consoles: &str) -> Self {
         let keystone = Keystone::start().await;
         let (demo, other) = (keystone.project("demo").await, keystone.project("other").await);
         let (demo_user, reader) = (keystone.user("demo").await, keystone.user("reader").await);
@@ -31,7 +32,7 @@ impl Cloud {
         let running = Running::start(&format!(
             "[limits]\noutstanding_per_target = 0\nissue_per_second = 0\n\
              [auth.keystone]\nurl = \"{}\"\nusername = \"consolegate\"\npassword = \"{PASSWORD}\"\ntimeout = \"60s\"\n\
-             [[target]]\nid = \"{VM}\"\nname = \"{NAME}\"\nproject = \"{demo}\"\nvnc = \"{vnc}\"\n",
+             [[target]]\nid = \"{VM}\"\nname = \"{NAME}\"\nproject = \"{demo}\"\n{consoles}\n",
             keystone.url()
         ))
         .await;
@@ -86,7 +87,7 @@ fn in_project(name: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn openstackclient_goes_from_login_to_a_console() {
     let screen = Xvnc::start(None).await;
-    let cloud = Cloud::start(&format!("tcp://{}", screen.address())).await;
+    let cloud = Cloud::start(&format!("vnc = \"tcp://{}\"", screen.address())).await;
     let token = cloud.keystone.log_in("demo", in_project("demo")).await;
     let (id, secret) = cloud.keystone.application_credential(&cloud.demo_user, &token).await;
     let credential = [
@@ -115,7 +116,7 @@ async fn openstackclient_goes_from_login_to_a_console() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keystone_has_the_last_word_and_is_asked_once() {
     let console = Console::new(Manner::Vnc).await;
-    let mut cloud = Cloud::start(&format!("tcp://{}", console.address)).await;
+    let mut cloud = Cloud::start(&console.setting("vnc")).await;
     let member = cloud.keystone.log_in("demo", in_project("demo")).await;
     let before = cloud.keystone.validations();
     let all = futures_util::future::join_all((0..20).map(|_| cloud.ask(&member))).await;
@@ -156,4 +157,53 @@ async fn keystone_has_the_last_word_and_is_asked_once() {
     cloud.check(&cloud.ask(&late).await, 503, "retry-after: 5");
     cloud.running.clock.advance(std::time::Duration::from_secs(60));
     cloud.check(&cloud.ask(&known).await, 503, "serviceUnavailable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_client_goes_from_login_to_a_console() {
+    let console = Console::new(Manner::Echo).await;
+    let cloud = Cloud::start(&console.setting("serial")).await;
+    let token = cloud.keystone.log_in("demo", in_project("demo")).await;
+    let (id, secret) = cloud.keystone.application_credential(&cloud.demo_user, &token).await;
+    let url = cloud.keystone.url();
+    // Without the version, as many an openrc has it.
+    let bare = url.trim_end_matches("/v3");
+    let password = [
+        ("OS_AUTH_URL", bare),
+        ("OS_USERNAME", "demo"),
+        ("OS_PASSWORD", PASSWORD),
+        ("OS_PROJECT_NAME", "demo"),
+        ("OS_USER_DOMAIN_NAME", "Default"),
+        ("OS_PROJECT_DOMAIN_NAME", "Default"),
+        ("OS_REGION_NAME", "RegionOne"),
+        ("OS_INTERFACE", "public"),
+        ("OS_IDENTITY_API_VERSION", "3"),
+    ];
+    let credential = [
+        ("OS_AUTH_TYPE", "v3applicationcredential"),
+        ("OS_AUTH_URL", &url),
+        ("OS_APPLICATION_CREDENTIAL_ID", &id),
+        ("OS_APPLICATION_CREDENTIAL_SECRET", &secret),
+    ];
+    let token = [("OS_AUTH_URL", url.as_str()), ("OS_TOKEN", &token), ("OS_PROJECT_ID", &cloud.demo)];
+    for login in [&password[..], &credential, &token] {
+        let (code, out, said) = script(&["--server", NAME, "--until", "there"], login, "there\n").await;
+        assert!(code == 0 && out == "there\n", "{}: {code} {said}", login[0].0);
+        assert!(!said.contains(PASSWORD) && !said.contains(&secret), "{said}");
+    }
+    let with = |name: &'static str, value: &'static str| {
+        let rest = password.into_iter().filter(|(other, _)| *other != name);
+        rest.chain([(name, value)]).collect::<Vec<_>>()
+    };
+    for (name, value, expected, words) in [
+        ("OS_PASSWORD", "wrong", 3, "Keystone refused the login: 401"),
+        ("OS_PROJECT_NAME", "nowhere", 3, "Keystone refused the login: 401"),
+        ("OS_USERNAME", "reader", 3, "Policy doesn't allow os_compute_api:os-remote-consoles"),
+        ("OS_PROJECT_NAME", "other", 3, "could not be found"),
+        ("OS_REGION_NAME", "Elsewhere", 1, "it has RegionOne public"),
+        ("OS_AUTH_URL", "http://127.0.0.1:1/v3", 4, "cannot ask http://127.0.0.1:1 (is it running?)"),
+    ] {
+        let (code, _, said) = script(&["--server", NAME], &with(name, value), "").await;
+        assert!(code == expected && said.contains(words), "{name}={value}: {code} {said}");
+    }
 }

@@ -10,6 +10,7 @@
 
 mod admin;
 mod audit;
+mod connect;
 mod console;
 mod control;
 mod dialects;
@@ -36,6 +37,7 @@ mod metrics;
 mod native;
 mod openapi;
 mod openstack;
+mod operator;
 mod redis;
 mod refusals;
 mod resume;
@@ -48,7 +50,9 @@ mod spice;
 mod support;
 mod tempest;
 mod tls;
+mod tls_openssl;
 mod tokens_once;
+mod tunnel;
 mod vnc_hostile;
 mod vnc_password;
 mod vnc_security;

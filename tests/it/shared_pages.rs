@@ -116,6 +116,13 @@ async fn two_browsers_share_a_line() {
     bert.key("Control+Shift+F").await;
     bert.type_text("machine").await;
     bert.wait_for("document.querySelector('.find .count').textContent === '1 of 1'").await;
+    // The find bar hides none of the strip's buttons.
+    strip(&bert, THEIRS, &["Ask to type", "Take over"]).await;
+    bert.wait_for(
+        "document.querySelector('.find').getBoundingClientRect().top >=
+            document.querySelector('.pen').getBoundingClientRect().bottom",
+    )
+    .await;
     for page in [&anne, &bert, &guest] {
         assert_eq!(page.violations().await, Vec::<String>::new());
     }

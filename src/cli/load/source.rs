@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, bail};
 use tokio::task::JoinSet;
 
-use crate::cli::issue::Issuer;
+use crate::cli::issuer::Issuer;
 use crate::ids::Protocol;
 
 use super::url::ViewerUrl;
@@ -68,7 +68,9 @@ impl Source {
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Urls(urls, _) => urls.first().map(ToString::to_string).unwrap_or_default(),
-            Self::Issuer { issuer, servers, .. } => format!("{} ({} servers)", issuer.base(), servers.len()),
+            Self::Issuer { issuer, servers, .. } => {
+                format!("{} ({} servers)", issuer.describe(), servers.len())
+            }
         }
     }
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 
+use crate::cli::client::ConsoleLink;
+
 /// Where one viewer connects. The path may hold a token: shown without it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct ViewerUrl {
@@ -30,16 +32,9 @@ impl ViewerUrl {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
-    /// From a console URL of the issuer: its scheme, host and port with the token in the query. Pages of VNC
-    /// consoles carry it percent-encoded in their own query.
+    /// From a console URL of the issuer, of whatever form.
     pub(super) fn from_console(url: &str) -> anyhow::Result<Self> {
-        let after = ["token%3D", "token="].iter().find_map(|mark| url.split_once(mark));
-        let (_, token) = after.context("the console URL holds no token")?;
-        let token: String = token.chars().take_while(|c| !matches!(c, '&' | '#')).collect();
-        let base = url.replacen("http", "ws", 1);
-        let mut parsed: Self = base.parse()?;
-        parsed.path = format!("/?token={token}");
-        Ok(parsed)
+        ConsoleLink::parse(url)?.reveal().parse()
     }
 }
 

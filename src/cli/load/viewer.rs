@@ -15,8 +15,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+
+use crate::net::handshake;
+use crate::net::tls_stream::TlsStream;
 
 use super::console::{Console, HELLO, Order};
 use super::frames::{CLOSE, Event, PONG, Parser, binary, put_frame};
@@ -71,7 +72,7 @@ impl Dialer {
         let mut stream = if url.tls {
             let config = self.tls.clone().context("TLS needs --ca FILE")?;
             let name = ServerName::try_from(url.host.clone())?;
-            let connected = TlsConnector::from(config).connect(name, socket).await;
+            let connected = handshake::connect(config, name, socket).await;
             Stream::Tls(Box::new(connected.context("the TLS handshake failed")?))
         } else {
             Stream::Tcp(socket)
@@ -253,7 +254,7 @@ impl Stream {
     fn socket(&self) -> &TcpStream {
         match self {
             Self::Tcp(socket) => socket,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Tls(stream) => stream.get_ref(),
         }
     }
 }

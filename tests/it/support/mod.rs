@@ -29,6 +29,7 @@ pub(crate) mod redis;
 pub(crate) mod rfb;
 pub(crate) mod server;
 pub(crate) mod temp;
+pub(crate) mod terminal;
 pub(crate) mod viewer;
 pub(crate) mod wire;
 pub(crate) mod xvnc;

@@ -76,6 +76,11 @@ impl Xvnc {
         self.address
     }
 
+    /// The number of its X display.
+    pub(crate) fn display(&self) -> u32 {
+        self.display
+    }
+
     /// Paints the whole screen in one colour, `#rrggbb`.
     pub(crate) async fn paint(&self, colour: &str) {
         let mut command = Command::new(program("xsetroot"));
