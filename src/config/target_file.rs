@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use super::recording::{Record, record};
 use super::section::{Fault, Section};
 use super::serial_file;
+use super::serial_hub;
 use super::target::{Endpoint, Kind, Os, State, Target, Viewers};
 use super::units;
 use super::vnc_file::{self, vnc_security};
@@ -71,10 +72,17 @@ fn target(section: &Section<'_>, files: &mut vnc_file::Files) -> Option<Target> 
     }
     let vnc_viewers = section.text("vnc_viewers", viewers).unwrap_or(Viewers::Share);
     let serial_viewers = section.text("serial_viewers", serial_viewers).unwrap_or(Viewers::Deny);
-    if matches!(serial, Some(Endpoint::Tty(..))) && serial_viewers != Viewers::Deny {
+    if matches!(serial, Some(Endpoint::Tty(..))) && !matches!(serial_viewers, Viewers::Deny | Viewers::Hub) {
         // The second is dialled before the first is ended, so that a dead line takes nobody's console away.
-        section.problem("serial_viewers", "a tty: is open once, so it takes \"deny\" only");
+        section.problem("serial_viewers", "a tty: is open once, so it takes \"deny\" or \"hub\" only");
     }
+    if serial.is_none() && serial_viewers == Viewers::Hub {
+        section.problem(
+            "serial_viewers",
+            "\"hub\" is for a target with a serial endpoint; add serial, or remove this",
+        );
+    }
+    let serial_hub = serial_hub::read(section, serial_viewers);
     let vnc_view_only = section.flag("vnc_view_only").unwrap_or(false);
     let vnc_security = vnc_security(section.section("vnc_security"), vnc.as_ref(), files);
     let id = id?;
@@ -94,6 +102,7 @@ fn target(section: &Section<'_>, files: &mut vnc_file::Files) -> Option<Target> 
         vnc_viewers,
         serial_viewers,
         serial_reconnect,
+        serial_hub,
         vnc_view_only,
         record: None,
         vnc_security,
@@ -151,7 +160,7 @@ fn viewers(text: &str) -> Result<Viewers, Fault> {
 
 fn serial_viewers(text: &str) -> Result<Viewers, Fault> {
     match text {
-        "hub" => Err(Fault::Later("\"hub\"".to_owned())),
-        _ => viewers(text),
+        "hub" => Ok(Viewers::Hub),
+        _ => viewers(text).map_err(|_| Fault::expected("\"deny\", \"steal\", \"share\" or \"hub\"")),
     }
 }

@@ -25,7 +25,7 @@ impl Proxy {
         let session = Arc::clone(&seat.session);
         let manner = match viewers {
             Viewers::Deny => Manner::Deny,
-            Viewers::Share => Manner::Share,
+            Viewers::Share | Viewers::Hub => Manner::Share,
             Viewers::Steal => Manner::Steal,
         };
         let protocol = session.grant.protocol;

@@ -18,12 +18,14 @@ use crate::relay::record::Recording;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
 use crate::targets::{connect, reconnecting};
-use crate::tokens::{Claim, Confirm, Grant, Nonce, Offer, Options, Resumed, Revoke, Store, TokenKey, Why};
+use crate::tokens::{
+    Claim, Confirm, Grant, Nonce, Offer, Options, Resumed, Revoke, Sharing, Store, TokenKey, Why,
+};
 
 use super::channels::{Viewer, end_when_idle};
 use super::refusal::Refusal;
 use super::resume::{Visit, vacated};
-use super::sessions::{Admission, Seat};
+use super::sessions::{Admission, Seat, Session};
 use super::trail::{Reserved, Trail};
 use super::{Proxy, greet, record};
 
@@ -220,7 +222,7 @@ async fn further(
     let target = current_target(proxy, &seat.session.grant)?;
     proxy.register(&mut seat, Viewers::Share).await?;
     let grant = &seat.session.grant;
-    let stream = dial(proxy, trail, &target, grant.protocol).await?;
+    let stream = dial(proxy, trail, &target, &seat.session).await?;
     trail.opened(opening, &seat.session);
     // Idle and longest time are the viewer's, and told by the main channel.
     let plan = Plan { longest: None, ..plan(proxy, grant, &target) };
@@ -238,11 +240,11 @@ async fn reach(
 ) -> Result<(Entered, Viewers), Refusal> {
     check_options(grant, admission.source)?;
     let target = current_target(proxy, grant)?;
-    let viewers = target.viewers(grant.protocol);
+    let viewers = stricter(target.viewers(grant.protocol), grant.options.viewers);
     let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
     let (mut seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
     proxy.register(&mut seat, viewers).await?;
-    let stream = dial(proxy, trail, &target, grant.protocol).await?;
+    let stream = dial(proxy, trail, &target, &seat.session).await?;
     if let Some(breaker) = stream.breaker() {
         // Set nowhere else: the session is new.
         let _ = seat.session.breaker.set(breaker);
@@ -267,8 +269,17 @@ async fn dial(
     proxy: &Proxy,
     trail: &Trail,
     target: &Target,
-    protocol: Protocol,
+    session: &Session,
 ) -> Result<TargetStream, Refusal> {
+    let protocol = session.grant.protocol;
+    if target.viewers(protocol) == Viewers::Hub {
+        let placing = proxy.hubs.place(target, session.grant.generation, session.id);
+        let placed = trail.timed(Phase::Dial, placing).await;
+        let (hub, watcher) = placed.map_err(|error| Refusal::Unreached(error, protocol))?;
+        // Set nowhere else: the session is new.
+        let _ = session.hub.set(hub);
+        return Ok(TargetStream::Line(Box::new(watcher)));
+    }
     let endpoint = target.endpoint(protocol).ok_or(Refusal::Changed(protocol))?;
     let dialled = trail.timed(Phase::Dial, connect(endpoint, &proxy.dial)).await;
     let stream = dialled.map_err(|error| Refusal::Unreached(error, protocol))?;
@@ -276,6 +287,15 @@ async fn dial(
         Some(patience) => reconnecting(stream, endpoint, &proxy.dial, patience),
         None => stream,
     })
+}
+
+/// What becomes of other viewers: the target's rule, or the grant's where that is stricter.
+fn stricter(target: Viewers, grant: Option<Sharing>) -> Viewers {
+    match (target, grant) {
+        (Viewers::Deny, _) | (_, Some(Sharing::Deny)) => Viewers::Deny,
+        (Viewers::Steal, _) | (_, Some(Sharing::Steal)) => Viewers::Steal,
+        (target @ (Viewers::Share | Viewers::Hub), Some(Sharing::Share) | None) => target,
+    }
 }
 
 /// The target as it is now, if it still is what the grant was made for (CVE-2013-0335: a token of a deleted
@@ -292,7 +312,8 @@ fn current_target(proxy: &Proxy, grant: &Grant) -> Result<Target, Refusal> {
 
 /// Whether this viewer may use the grant, and whether we can keep what it promises.
 fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
-    let Options { view_only, enforce_expiry: _, client_address, record: _, direct: _ } = grant.options;
+    let Options { view_only, enforce_expiry: _, client_address, record: _, direct: _, viewers: _ } =
+        grant.options;
     if client_address.is_some_and(|address| address.to_canonical() != source) {
         return Err(Refusal::Elsewhere(grant.protocol));
     }
@@ -321,5 +342,26 @@ fn plan(proxy: &Proxy, grant: &Grant, target: &Target) -> Plan {
         // One silent channel of several says nothing of a SPICE viewer: all are looked at together.
         idle: settings.idle_timeout.filter(|_| grant.protocol != Protocol::Spice),
         longest: settings.max_session,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stricter_of_target_and_grant_holds() {
+        use Sharing as S;
+        use Viewers::{Deny, Hub, Share, Steal};
+        let cases = [
+            (Deny, [Deny, Deny, Deny, Deny]),
+            (Steal, [Steal, Deny, Steal, Steal]),
+            (Share, [Share, Deny, Steal, Share]),
+            (Hub, [Hub, Deny, Steal, Hub]),
+        ];
+        for (target, expected) in cases {
+            let grants = [None, Some(S::Deny), Some(S::Steal), Some(S::Share)];
+            assert_eq!(grants.map(|grant| stricter(target, grant)), expected, "{target:?}");
+        }
     }
 }

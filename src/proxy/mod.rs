@@ -7,6 +7,7 @@ mod control;
 mod fleet;
 mod gate;
 mod greet;
+mod hub;
 mod record;
 mod refusal;
 mod resume;
@@ -46,6 +47,7 @@ use crate::tokens::{Fingerprinter, Most, Predecessor, Revoke, Store, Token, Why}
 use crate::ws::{Offer, check_request};
 
 use gate::{Entered, Ticket, enter};
+use hub::Hubs;
 use refusal::Refusal;
 use sessions::{Admission, Seat};
 use trail::Trail;
@@ -82,6 +84,7 @@ pub struct Proxy {
     most: Most,
     /// An earlier process whose sessions may live on.
     predecessor: Option<Predecessor>,
+    hubs: Arc<Hubs>,
     unauthenticated: Cap,
     fingerprints: Fingerprinter,
     audit: Audit,
@@ -95,6 +98,8 @@ struct Attempt {
     /// The allowed `Origin` of a browser.
     origin: Option<Box<str>>,
     serial_page: bool,
+    /// Where in the console's output the viewer goes on.
+    seen: Option<u64>,
     token: Option<Token>,
     visit: Option<resume::Visit>,
     trail: Trail,
@@ -124,6 +129,7 @@ impl Proxy {
         unauthenticated: Cap,
         fingerprints: Fingerprinter,
     ) -> Self {
+        let hubs = Hubs::new(Arc::clone(&inventory), dial.clone());
         let mut origins = config.proxy.allowed_origins.clone();
         origins.insert(config.proxy.public_origin());
         Self {
@@ -138,6 +144,7 @@ impl Proxy {
             fleet: Fleet::alone(),
             most: fleet::most(&config.limits),
             predecessor: None,
+            hubs,
             unauthenticated,
             fingerprints,
             audit: Audit::default(),
@@ -197,6 +204,16 @@ impl Proxy {
         &self.sessions
     }
 
+    /// Looks after the shared serial lines; to be called every few seconds, on a runtime that lasts.
+    pub fn tend_hubs(&self) {
+        self.hubs.tend();
+    }
+
+    /// Lets every shared serial line go.
+    pub fn end_hubs(&self) {
+        self.hubs.end_all();
+    }
+
     /// Waits until no viewer is left.
     pub async fn drained(&self) {
         loop {
@@ -240,6 +257,7 @@ impl Proxy {
             offer,
             origin: upgrade::origin_text(request.headers()).filter(|_| origin == Origin::Allowed),
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
+            seen: upgrade::query_value(request.uri(), "offset").and_then(|offset| offset.parse().ok()),
             trail,
             on_upgrade: hyper::upgrade::on(&mut request),
             load: Arc::clone(&connection.load),
@@ -340,10 +358,9 @@ impl Proxy {
             return None;
         };
         let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
-        let mut control = None;
-        if attempt.offer.control {
-            let (channel, hello) = control::open(&entered.seat, &entered.plan);
-            control = Some(channel);
+        let seated = control::sit(&entered.seat, &entered.plan, attempt.offer.control, attempt.seen);
+        let (control, hello) = seated.unzip();
+        if let Some(hello) = hello {
             viewer = viewer.controlled();
             if let Err(end) = viewer.tell(&hello).await {
                 self.account(&attempt.trail, &entered.seat.session, begun, &end).await;

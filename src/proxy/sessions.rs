@@ -17,9 +17,10 @@ use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
 use crate::net::stream::{Breaker, Resizer};
 use crate::relay::{Counters, End, Mailbox, Notice, Stop, StopHandle, stop_pair};
-use crate::tokens::{Grant, Nonce, TokenKey};
+use crate::tokens::{Grant, Nonce, Sharing, TokenKey};
 
 use super::channels::{Channels, NoChannel, Viewer};
+use super::hub::Hub;
 
 /// One console of one server.
 type Console = (TargetId, Protocol);
@@ -49,12 +50,14 @@ pub struct Session {
     seen: [AtomicU64; 4],
     /// Set when the console is reached, if it is a line that can be broken.
     pub(super) breaker: OnceLock<Breaker>,
-    /// Set with the 101, if its viewer may come back: what it holds the store's record with.
-    pub(super) comeback: OnceLock<Nonce>,
     /// Set with it, if the line has a terminal whose size can be set.
     pub(super) resizer: OnceLock<Resizer>,
     /// Where notices for the viewer go, if it has a control channel.
     pub(super) mailbox: OnceLock<Arc<Mailbox>>,
+    /// Set with the 101, if its viewer may come back: what it holds the store's record with.
+    pub(super) comeback: OnceLock<Nonce>,
+    /// Set with the breaker, if the line is a hub's.
+    pub(super) hub: OnceLock<Arc<Hub>>,
 }
 
 impl Session {
@@ -227,13 +230,17 @@ impl Sessions {
         let mut present = self.consoles.entry(console(&session.grant)).or_default();
         // A viewer who came back takes the place of what it left.
         let left_behind = |other: &Session| other.key == session.key && other.is_stopped();
-        if viewers == Viewers::Deny && !present.iter().all(|other| left_behind(other)) {
+        let alone = |other: &Session| other.grant.options.viewers == Some(Sharing::Deny);
+        let in_the_way =
+            |other: &Arc<Session>| !left_behind(other) && (viewers == Viewers::Deny || alone(other));
+        if present.iter().any(in_the_way) {
             return Err(Full::InUse);
         }
         // A thief takes the place of those it will end.
         let counts = |other: &&Arc<Session>| !other.further && !left_behind(other);
         let seated = || present.iter().filter(counts).count();
-        if viewers == Viewers::Share && self.per_target != 0 && seated() >= self.per_target {
+        let stay = matches!(viewers, Viewers::Share | Viewers::Hub);
+        if stay && self.per_target != 0 && seated() >= self.per_target {
             return Err(Full::Target);
         }
         present.push(Arc::clone(&session));
@@ -336,9 +343,10 @@ impl Session {
             entered: AtomicU64::new(u64::MAX),
             seen: Default::default(),
             breaker: OnceLock::new(),
-            comeback: OnceLock::new(),
             resizer: OnceLock::new(),
             mailbox: OnceLock::new(),
+            comeback: OnceLock::new(),
+            hub: OnceLock::new(),
             grant,
         };
         (Arc::new(session), stop)

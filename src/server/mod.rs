@@ -48,6 +48,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How often old recordings are looked for: the disk is full sooner than they are old, so this is not for sudden
 /// need.
 const EXPIRE: Duration = Duration::from_secs(60);
+/// How often shared serial lines are looked after: a line to capture that was down is dialled again so often.
+const TEND: Duration = Duration::from_secs(5);
 
 /// After the drain's deadline, how long the last close frames may take.
 const LAST_WORDS: Duration = Duration::from_secs(6);
@@ -430,6 +432,9 @@ async fn attend(
     let mut expire = tokio::time::interval(EXPIRE);
     let mut renew = tokio::time::interval(proxy::RENEW);
     let mut renewing = tokio::spawn(std::future::ready(()));
+    // An issuer alone has no business with consoles.
+    let proxies = shared.roles.iter().any(|roles| roles.proxy);
+    let mut tend = tokio::time::interval(TEND);
     let mut files = config.target_files();
     files.extend(shared.tls.iter().flat_map(TlsAcceptor::files));
     let mut watch = watch::Watch::new(files).await;
@@ -439,12 +444,16 @@ async fn attend(
             command = commands.recv() => match command {
                 Some(Command::Reload) => {
                     reload(config, shared);
+                    if proxies {
+                        shared.proxy.tend_hubs();
+                    }
                     shared.audit.reopen();
                 }
                 Some(Command::Drain) | None => return Next::Drain,
                 Some(Command::HandOver) => return Next::HandOver,
             },
             () = watch.changed(watch::EVERY) => reload(config, shared),
+            _ = tend.tick(), if proxies => shared.proxy.tend_hubs(),
             _ = sweep.tick() => {
                 memory.map(|memory| memory.store.sweep());
             }
@@ -556,4 +565,5 @@ async fn drain_by(deadline: Duration, shared: &Shared) {
             warn!(sessions = sessions.count(), "sessions cut off without goodbye");
         }
     }
+    shared.proxy.end_hubs();
 }

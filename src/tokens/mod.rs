@@ -83,6 +83,20 @@ pub struct Options {
     pub record: config::Record,
     /// The console is for a native SPICE client: OpenStack's `spice-direct`.
     pub direct: bool,
+    /// What becomes of other viewers of the console, where that is stricter than the target's own rule.
+    pub viewers: Option<Sharing>,
+}
+
+/// What a viewer makes of others on its console, from strict to generous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// It comes to an empty console only, and nobody comes while it is there.
+    Deny,
+    /// It ends those who are there.
+    Steal,
+    /// All stay.
+    Share,
 }
 
 /// Names one attempt to use a token. A repeated call with the same nonce gets the same answer.

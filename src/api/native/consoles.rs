@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::auth::policy;
 use crate::config::{Dialect, Permission, Record};
 use crate::ids::{Protocol, TargetId};
-use crate::tokens::Options;
+use crate::tokens::{Options, Sharing};
 
 use super::super::Core;
 use super::super::issue::{Ask, By};
@@ -33,6 +33,7 @@ pub(super) struct Wanted {
     record: WantedRecord,
     #[serde(default)]
     enforce_expiry: bool,
+    viewers: Option<Sharing>,
 }
 
 /// `true` and `false` for short.
@@ -109,6 +110,7 @@ pub(super) async fn create(
         "view_only": options.view_only,
         "enforce_expiry": options.enforce_expiry,
         "client_address": options.client_address,
+        "viewers": options.viewers,
         "uses": 1,
         "record": core.recorded(&entry.target, protocol, &options),
     }}))
@@ -143,6 +145,7 @@ impl Wanted {
             client_address: self.client_address.map(|address| address.to_canonical()),
             record,
             direct: false,
+            viewers: self.viewers,
         })
     }
 }

@@ -60,6 +60,7 @@ pub(super) async fn inspect(at: &Context<'_>, presented: &Presented) -> Result<V
         "view_only": grant.options.view_only,
         "enforce_expiry": grant.options.enforce_expiry,
         "client_address": grant.options.client_address,
+        "viewers": grant.options.viewers,
         "uses": 1,
         "record": at.core.recorded(&entry.target, grant.protocol, &grant.options),
     }}))

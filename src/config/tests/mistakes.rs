@@ -22,7 +22,7 @@ fn unknown_settings() {
     check_target(
         "viewers = \"deny\"",
         "4: target.viewers: unknown setting; known here: id, kind, mks, name, \
-        os, project, record, region, serial, serial_line, serial_viewers, spice, state, vnc, vnc_security, vnc_view_only, \
+        os, project, record, region, serial, serial_hub, serial_line, serial_viewers, spice, state, vnc, vnc_security, vnc_view_only, \
         vnc_viewers, zone",
     );
     let sections =
@@ -306,7 +306,7 @@ fn serial_lines() {
     line("unix:/a", "bauds = 1", "bauds: unknown setting; did you mean baud?");
     check_target(
         "serial = \"tty:/dev/ttyS0\"\nserial_viewers = \"steal\"",
-        "5: target.serial_viewers: a tty: is open once, so it takes \"deny\" only",
+        "5: target.serial_viewers: a tty: is open once, so it takes \"deny\" or \"hub\" only",
     );
     check_target(
         "[target.serial_line]\nbaud = 9600",
@@ -315,9 +315,36 @@ fn serial_lines() {
 }
 
 #[test]
-fn later_settings_are_refused_by_name() {
-    let later = "is known, but not in this version";
-    check_target("serial_viewers = \"hub\"", &format!("4: target.serial_viewers: \"hub\" {later}"));
+fn hubs() {
+    check_target(
+        "serial_viewers = \"hub\"",
+        "4: target.serial_viewers: \"hub\" is for a target with a serial endpoint; add serial, or remove this",
+    );
+    check_target(
+        "serial_viewers = \"hubs\"",
+        "4: target.serial_viewers: expected \"deny\", \"steal\", \"share\" or \"hub\", found \"hubs\"",
+    );
+    let serial = |more: &str| format!("serial = \"tcp://h:1\"\n{more}");
+    let hub = |more: &str| serial(&format!("serial_viewers = \"hub\"\n[target.serial_hub]\n{more}"));
+    check_target(
+        &serial("[target.serial_hub]\ncapture = true"),
+        "5: target.serial_hub: is for a target with serial_viewers = \"hub\"; add that, or remove this",
+    );
+    let found = "expected a whole number from 4096 to 67108864, found";
+    check_target(&hub("last = 100"), &format!("7: target.serial_hub.last: {found} 100"));
+    check_target(&hub("last = \"1MiB\""), &format!("7: target.serial_hub.last: {found} \"1MiB\""));
+    check_target(
+        &hub("linger = \"soon\""),
+        "7: target.serial_hub.linger: expected a duration such as \"1m\" or \"0s\", found \"soon\"",
+    );
+    check_target(
+        &hub("linger = \"5m\"\ncapture = true"),
+        "7: target.serial_hub.linger: is not looked at with capture = true; remove one of the two",
+    );
+    check_target(
+        &hub("captures = true"),
+        "7: target.serial_hub.captures: unknown setting; did you mean capture?",
+    );
 }
 
 #[test]
