@@ -228,7 +228,6 @@ impl Server {
         let revoker = Revoker::new(Arc::clone(&store), Arc::clone(&live));
         let kept = (role != Role::Issuer).then(|| roster.clone());
         let admin = Admin::new(&config.admin, Arc::clone(&proxy), roster, Arc::clone(&registry), revoker);
-        let web = Web::new(&config.proxy.frame_ancestors, config.proxy.public_url.starts_with("https:"))?;
         let admin = admin.observed(audit.clone(), metrics.clone()).with_pages(web.clone());
         let inventory = Arc::clone(&inventory);
         let api = Api::new(&config, inventory, Arc::clone(&store), fingerprints, authenticator, clock, live);
