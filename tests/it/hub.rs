@@ -253,9 +253,13 @@ async fn a_guest_reboots_under_its_viewers() {
     let server = serve(&endpoint(guest.serial()), "").await;
     let mut first = join(&server).await;
     let mut second = join(&server).await;
+    first.types(b"\n").await;
+    first.read_to(PROMPT.as_bytes()).await;
     first.types(b"echo before-$((6*7))\n").await;
     second.read_to(b"before-42").await;
     first.read_to(b"before-42").await;
+    // The one before the reset is not to be taken for the one after it.
+    second.read_to(PROMPT.as_bytes()).await;
     guest.reset().await;
     second.read_to(PROMPT.as_bytes()).await;
     first.types(b"echo after-$((6*7))\n").await;
