@@ -173,7 +173,7 @@ async fn come_back(
 ) -> Result<Entered, Refusal> {
     let Resumed { grant, longest } = resumed;
     let opening = trail.resumed(reserved, &grant);
-    // On other proxies it ends at its next renewal, which tells it that it was taken over.
+    // On other proxies it is told so when this one enters; unheard, it ends at its next renewal.
     proxy.sessions.oust(&key);
     let target = current_target(proxy, &grant)?;
     if matches!(target.endpoint(grant.protocol), Some(Endpoint::Tty(..) | Endpoint::Command(_))) {

@@ -22,7 +22,7 @@ use crate::relay::End;
 use crate::tokens::{Grant, Keep, Offer, Token, TokenKey};
 
 use super::Proxy;
-use super::sessions::Session;
+use super::sessions::{Session, Sessions};
 
 /// How often the store hears that a session still lives.
 pub const RENEW: Duration = Duration::from_secs(20);
@@ -245,6 +245,22 @@ impl Proxy {
             Ok(Keep::Taken) => session.stop(End::TakenOver),
             Ok(Keep::Kept | Keep::Gone) => {}
             Err(error) => debug!(%error, session = %session.id, "not renewed"),
+        }
+    }
+}
+
+impl Sessions {
+    /// Waits until no session of this token is left; ask for it to end first.
+    pub(super) async fn vacated(&self, key: &TokenKey) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            // From here on no leaving is missed.
+            left.as_mut().enable();
+            if !self.list().iter().any(|session| session.key == *key) {
+                return;
+            }
+            left.await;
         }
     }
 }

@@ -125,7 +125,7 @@ pub struct Sessions {
     projects: KeyedCap<ProjectId>,
     per_target: usize,
     empty: Notify,
-    left: Notify,
+    pub(super) left: Notify,
     pub(super) channels: Channels,
     /// What ended sessions moved. Held while one leaves, so that it is counted here or there, never both.
     ended: Mutex<Traffic>,
@@ -287,20 +287,6 @@ impl Sessions {
     pub(super) fn oust(&self, key: &TokenKey) {
         let left_behind = self.list().into_iter().filter(|session| session.key == *key);
         left_behind.for_each(|session| session.stop(End::TakenOver));
-    }
-
-    /// Waits until no session of this token is left; ask for it to end first.
-    pub(super) async fn vacated(&self, key: &TokenKey) {
-        loop {
-            let left = self.left.notified();
-            tokio::pin!(left);
-            // From here on no leaving is missed.
-            left.as_mut().enable();
-            if !self.list().iter().any(|session| session.key == *key) {
-                return;
-            }
-            left.await;
-        }
     }
 
     /// Ends every session.
