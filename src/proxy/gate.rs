@@ -178,6 +178,7 @@ async fn come_back(
 ) -> Result<Entered, Refusal> {
     let Resumed { grant, longest } = resumed;
     let opening = trail.resumed(reserved, &grant);
+    // On other proxies it is told so when this one enters; unheard, it ends at its next renewal.
     proxy.sessions.oust(&key);
     proxy.tell_predecessor(Revoke::Token(key), Why::TakenOver);
     let target = current_target(proxy, &grant)?;

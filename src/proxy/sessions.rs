@@ -135,7 +135,7 @@ pub struct Sessions {
     projects: KeyedCap<ProjectId>,
     per_target: usize,
     empty: Notify,
-    left: Notify,
+    pub(super) left: Notify,
     pub(super) channels: Channels,
     /// What ended sessions moved. Held while one leaves, so that it is counted here or there, never both.
     ended: Mutex<Traffic>,
