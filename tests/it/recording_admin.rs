@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::console::{TOLERANCE, connected, endpoint, painted, same_screen, shows};
 use crate::support::chromium::{Browser, Page};
 use crate::support::console::{Console, Manner};
+use crate::support::news::Viewer;
 use crate::support::picture::Picture;
 use crate::support::qemu::{Guest, PROMPT};
 use crate::support::server::{Answer, Running, http, open, target};
@@ -133,6 +134,20 @@ async fn recordings_are_listed_read_and_removed() {
     let mut recorded = causes(dir.path(), "record");
     recorded.sort_unstable();
     assert_eq!(recorded, ["ended", "ended", "started", "started"]);
+}
+
+#[tokio::test]
+async fn the_viewer_is_told_of_it() {
+    let echo = Console::new(Manner::Echo).await;
+    let dir = temp::dir();
+    let off = target("off", "bm2", &format!("{}record = \"off\"", echo.setting("serial")));
+    let on = target(VM, "bm1", &echo.setting("serial"));
+    let server = Running::start(&format!("{}{on}{off}", settings(dir.path()))).await;
+    for (id, recorded) in [(VM, true), ("off", false)] {
+        let token = server.token(id, Protocol::Serial).await;
+        let viewer = Viewer::open(&server, &token, "").await;
+        assert_eq!(viewer.hello["recording"], recorded, "{}", viewer.hello);
+    }
 }
 
 #[tokio::test]
