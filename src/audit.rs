@@ -4,6 +4,7 @@
 //! in one go. Order is the queue's, `time` the decision's. `chain.rs` says what a line is, `verify.rs` checks
 //! a file.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
@@ -58,6 +59,8 @@ enum Message {
     Wake,
     /// Answer once everything before this is written.
     Flush(oneshot::Sender<()>),
+    /// Go on in this file, once everything before this is written.
+    Move(PathBuf, oneshot::Sender<Result<(), AuditError>>),
 }
 
 /// What the writer and the others know of each other.
@@ -160,6 +163,23 @@ impl Audit {
             written.await.ok()
         };
         matches!(tokio::time::timeout(LAST_LINES, flush).await, Ok(Some(())))
+    }
+
+    /// Goes on in another file, once everything so far is written, and leaves the one it has to another process. Its
+    /// chain goes on where that file ends.
+    ///
+    /// # Errors
+    /// If that file cannot be used, or what there is was not written in time; then it stays where it is.
+    pub async fn move_to(&self, path: &Path) -> Result<(), AuditError> {
+        let Some(log) = &self.0 else { return Ok(()) };
+        let late = || AuditError::File { path: path.to_owned(), source: std::io::ErrorKind::TimedOut.into() };
+        let (done, moved) = oneshot::channel();
+        let moving = async {
+            log.sender.send(Message::Move(path.to_owned(), done)).await.ok()?;
+            moved.await.ok()
+        };
+        let moved = tokio::time::timeout(LAST_LINES, moving).await;
+        moved.ok().flatten().unwrap_or_else(|| Err(late()))
     }
 
     /// How it goes; `None` if there is no log.

@@ -132,6 +132,8 @@ pub struct Gauges {
     pub targets: usize,
     /// Whether no new consoles are taken.
     pub draining: bool,
+    /// Claims and confirms of tokens that the store's failovers and restarts have voided.
+    pub fenced: u64,
     /// The audit log's lines: written, lost, waiting; and whether it cannot be written.
     pub audit: Option<(u64, u64, usize, bool)>,
 }
@@ -163,6 +165,7 @@ struct Inner {
     loads: OnceLock<Vec<Arc<AtomicUsize>>>,
     targets: Gauge,
     draining: Gauge,
+    fenced: Counter,
     audit_lines: Counter,
     audit_lost: Counter,
     audit_waiting: Gauge,
@@ -212,6 +215,11 @@ impl Default for Metrics {
             loads: OnceLock::new(),
             targets: add.metric("targets", "Servers in the inventory", Gauge::default()),
             draining: add.metric("draining", "1 from SIGTERM on", Gauge::default()),
+            fenced: add.metric(
+                "fenced",
+                "Claims and confirms of tokens issued before the store's last failover or restart",
+                Counter::default(),
+            ),
             audit_lines: add.metric("audit_lines", "Lines of the audit log written", Counter::default()),
             audit_lost: add.metric("audit_lost_lines", "Lines that found no room", Counter::default()),
             audit_waiting: add.metric(
@@ -345,6 +353,7 @@ impl Metrics {
         inner.unauthenticated.set(gauge(now.unauthenticated));
         inner.targets.set(gauge(now.targets));
         inner.draining.set(i64::from(now.draining));
+        raise(&inner.fenced, now.fenced);
         if let Some((lines, lost, waiting, failing)) = now.audit {
             raise(&inner.audit_lines, lines);
             raise(&inner.audit_lost, lost);
@@ -390,6 +399,7 @@ mod tests {
             sessions: vec![(Protocol::Vnc, 2), (Protocol::Vnc, 1)],
             bytes_to_viewer: 10,
             audit: Some((5, 0, 0, false)),
+            fenced: 3,
             ..Gauges::default()
         };
         let text = metrics.render(&now);
@@ -410,6 +420,7 @@ mod tests {
             "consolegate_relayed_bytes_total{direction=\"to_viewer\"} 10\n",
             "consolegate_audit_lines_total 5\n",
             "consolegate_draining 0\n",
+            "consolegate_fenced_total 3\n",
         ] {
             assert!(text.contains(line), "no {line:?} in\n{text}");
         }

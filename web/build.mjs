@@ -27,6 +27,7 @@ const PAGES = [
   { name: 'vnc_auto.html', template: 'vnc.html', values: { chrome: 'slim' } },
   { name: 'vnc_lite.html', template: 'vnc.html', values: { chrome: 'slim' } },
   { name: 'serial.html', template: 'serial.html', values: {} },
+  { name: 'recordings.html', template: 'recordings.html', values: {} },
   { name: 'admin.html', template: 'admin.html', values: {} },
 ];
 
@@ -34,7 +35,12 @@ const PAGES = [
 async function bundle(versions) {
   const result = await build({
     absWorkingDir: root,
-    entryPoints: { vnc: 'src/vnc/main.js', serial: 'src/serial/main.js', admin: 'src/admin/main.js' },
+    entryPoints: {
+      vnc: 'src/vnc/main.js',
+      serial: 'src/serial/main.js',
+      admin: 'src/admin/main.js',
+      player: 'src/player/main.js',
+    },
     outdir: 'dist/assets',
     entryNames: '[name]-[hash]',
     bundle: true,

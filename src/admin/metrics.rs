@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 
 use crate::metrics::{self, Gauges};
 use crate::proxy::Traffic;
@@ -19,9 +19,10 @@ pub(super) fn respond(admin: &Admin, draining: bool) -> Reply {
         unauthenticated: admin.proxy.unauthenticated(),
         targets: admin.registry.inventory().len(),
         draining,
+        fenced: admin.roster.fenced(),
         audit: admin.audit.stats().map(|stats| (stats.lines, stats.lost, stats.waiting, stats.failing)),
     };
-    let mut response = Reply::new(Full::from(admin.metrics.render(&now)));
+    let mut response = Reply::new(Either::Left(Full::from(admin.metrics.render(&now))));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

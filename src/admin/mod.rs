@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::{Body, Bytes};
 use percent_encoding::percent_decode_str;
 use secrecy::ExposeSecret as _;
@@ -22,12 +22,15 @@ use crate::config;
 use crate::fleet::Roster;
 use crate::ids::RequestId;
 use crate::metrics::Metrics;
+use crate::net::file_body::FileBody;
 use crate::proxy::Proxy;
+use crate::relay::record::LibraryError;
 use crate::targets::Registry;
 use crate::tokens::Revoker;
 use crate::web::Web;
 
 mod metrics;
+mod recordings;
 mod refusal;
 mod sessions;
 mod targets;
@@ -40,7 +43,10 @@ const MAX_BODY: usize = 64 * 1024;
 /// How long a client may take to send its body.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
-type Reply = Response<Full<Bytes>>;
+/// An answer that is all there, or a file.
+pub type Content = Either<Full<Bytes>, FileBody>;
+
+type Reply = Response<Content>;
 
 /// What the admin listener works with.
 pub struct Admin {
@@ -138,7 +144,13 @@ impl Admin {
     {
         let method = request.method().clone();
         if let Some(check) = path.strip_prefix("/health/") {
-            return self.health(check, &method, draining);
+            return self.health(check, &method, draining).await;
+        }
+        if path == "/openapi.json" {
+            return match method {
+                Method::GET | Method::HEAD => Ok(respond_text(OPENAPI)),
+                _ => Err(Refusal::method("GET, HEAD")),
+            };
         }
         if path == "/metrics" {
             return match method {
@@ -148,7 +160,7 @@ impl Admin {
         }
         // The page itself tells nothing; what it shows it asks for with the operator's token.
         if let Some(page) = self.pages.as_ref().and_then(|pages| pages.operator(&request)) {
-            return Ok(page);
+            return Ok(page.map(Either::Left));
         }
         if !self.is_admin(request.headers()) {
             return Err(Refusal::unauthorized());
@@ -174,8 +186,13 @@ impl Admin {
                     _ => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
                 }
             }
+            (None, "recordings") => match method {
+                Method::GET | Method::HEAD => recordings::list(self, &query).await,
+                _ => Err(Refusal::method("GET, HEAD")),
+            },
+            (Some(("recordings", below)), _) => self.recording(below, &method, asked).await,
             (None, "sessions") => match method {
-                Method::GET | Method::HEAD => Ok(sessions::list(&self.roster).await),
+                Method::GET | Method::HEAD => Ok(sessions::list(self).await),
                 _ => Err(Refusal::method("GET, HEAD")),
             },
             (Some(("sessions", below)), _) => match (below.strip_suffix("/break"), method) {
@@ -195,7 +212,23 @@ impl Admin {
         }
     }
 
-    fn health(&self, check: &str, method: &Method, draining: bool) -> Result<Reply, Refusal> {
+    /// Below `/v1/recordings/`.
+    async fn recording(&self, below: &str, method: &Method, asked: Asked) -> Result<Reply, Refusal> {
+        let (id, file) = below.split_once('/').map_or((below, None), |(id, file)| (id, Some(file)));
+        let id = id.parse().map_err(|_| Refusal::from(LibraryError::Unknown))?;
+        match (file, method) {
+            (None, &Method::GET | &Method::HEAD) => recordings::show(self, id).await,
+            (None, &Method::DELETE) => recordings::remove(self, id, asked).await,
+            (None, _) => Err(Refusal::method("GET, HEAD, DELETE")),
+            (Some("data" | "input" | "journal"), &Method::GET) => {
+                recordings::download(self, id, file.unwrap_or_default(), asked).await
+            }
+            (Some("data" | "input" | "journal"), _) => Err(Refusal::method("GET")),
+            (Some(_), _) => Err(Refusal::no_route()),
+        }
+    }
+
+    async fn health(&self, check: &str, method: &Method, draining: bool) -> Result<Reply, Refusal> {
         if method != Method::GET && method != Method::HEAD {
             return Err(Refusal::method("GET, HEAD"));
         }
@@ -204,6 +237,10 @@ impl Admin {
             "live" => Ok(respond(StatusCode::OK, &json!({"status": "live"}))),
             "ready" if draining => {
                 let body = json!({"status": "draining", "sessions": sessions});
+                Ok(respond(StatusCode::SERVICE_UNAVAILABLE, &body))
+            }
+            "ready" if !self.roster.is_ready().await => {
+                let body = json!({"status": "store", "sessions": sessions});
                 Ok(respond(StatusCode::SERVICE_UNAVAILABLE, &body))
             }
             "ready" => Ok(respond(StatusCode::OK, &json!({"status": "ready", "sessions": sessions}))),
@@ -238,9 +275,18 @@ where
         .map_err(|error| Refusal::body(format!("The body is not JSON: line {}.", error.line())))
 }
 
+/// What this listener answers, as an OpenAPI 3.1 document.
+const OPENAPI: &str = include_str!("openapi.json");
+
 fn respond(status: StatusCode, body: &Value) -> Reply {
-    let mut response = Response::new(Full::from(format!("{body}\n")));
+    let mut response = respond_text(format!("{body}\n"));
     *response.status_mut() = status;
+    response
+}
+
+/// 200, with JSON.
+fn respond_text(body: impl Into<Bytes>) -> Reply {
+    let mut response = Response::new(Either::Left(Full::new(body.into())));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -249,7 +295,7 @@ fn respond(status: StatusCode, body: &Value) -> Reply {
 
 /// 204: done, and nothing to say.
 fn done() -> Reply {
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(Either::Left(Full::default()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }

@@ -4,6 +4,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use crate::ids::RequestId;
+use crate::relay::record::LibraryError;
 use crate::targets::{DurableError, RegistryError};
 use crate::tokens::StoreError;
 
@@ -32,7 +33,7 @@ impl Refusal {
 
     pub(super) fn no_route() -> Self {
         let message = "No such path. There are /health/live, /health/ready, /metrics, /v1/targets, /v1/sessions, \
-             /v1/revoke.";
+             /v1/recordings, /v1/revoke.";
         Self::new(StatusCode::NOT_FOUND, "ADMIN.0002", message)
     }
 
@@ -64,6 +65,11 @@ impl Refusal {
     pub(super) fn no_break() -> Self {
         let message = "This console has no break; telnet: and tty: lines have one.";
         Self::new(StatusCode::CONFLICT, "ADMIN.0014", message)
+    }
+
+    pub(super) fn no_recordings() -> Self {
+        let message = "Sessions are not recorded here: [recording] names no directory.";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "ADMIN.0015", message)
     }
 
     pub(super) fn respond(self, id: RequestId) -> Reply {
@@ -106,6 +112,22 @@ impl From<RegistryError> for Refusal {
             }
             RegistryError::Durable(_) | RegistryError::Record(..) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN.0012", message)
+            }
+        }
+    }
+}
+
+impl From<LibraryError> for Refusal {
+    fn from(error: LibraryError) -> Self {
+        match error {
+            LibraryError::Unknown => Self::new(StatusCode::NOT_FOUND, "ADMIN.0016", "No such recording."),
+            LibraryError::Live => {
+                let message = "The session is still being recorded; end it first.";
+                Self::new(StatusCode::CONFLICT, "ADMIN.0017", message)
+            }
+            LibraryError::Io(error) => {
+                tracing::error!(%error, "recordings cannot be read");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN.0018", "The disk failed; see the log.")
             }
         }
     }

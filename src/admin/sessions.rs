@@ -7,17 +7,20 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::audit::{Event, Kind};
-use crate::fleet::{Listed, Roster};
+use crate::fleet::Listed;
 use crate::tokens::{Revoke, Token, Why};
 
 use super::{Admin, Asked, Refusal, Reply, done, respond};
 
 /// `GET /v1/sessions`: oldest first. At most `limits.sessions` lines a proxy, so there are no pages. When the store
-/// does not answer, it is this process' own, and `complete` is false.
-pub(super) async fn list(roster: &Roster) -> Reply {
-    let (mut all, complete) = roster.list().await;
+/// does not answer, it is this process' own, and `complete` is false. Whether a session is recorded is known of this
+/// process' own.
+pub(super) async fn list(admin: &Admin) -> Reply {
+    let (mut all, complete) = admin.roster.list().await;
     all.sort_unstable_by_key(|session| (seconds(session), session.id));
-    let sessions: Vec<_> = all.iter().map(view).collect();
+    let local = admin.proxy.sessions();
+    let recorded = |id| Some(local.find(id)?.is_recorded());
+    let sessions: Vec<_> = all.iter().map(|session| view(session, recorded(session.id))).collect();
     respond(StatusCode::OK, &json!({"sessions": sessions, "complete": complete}))
 }
 
@@ -26,7 +29,7 @@ fn seconds(session: &Listed) -> u64 {
     session.since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-fn view(session: &Listed) -> Value {
+fn view(session: &Listed, recorded: Option<bool>) -> Value {
     let grant = &session.grant;
     json!({
         "id": session.id,
@@ -38,6 +41,7 @@ fn view(session: &Listed) -> Value {
         "proxy": session.proxy,
         "source": session.source,
         "view_only": grant.options.view_only,
+        "recording": recorded,
         "since": humantime::format_rfc3339_seconds(session.since).to_string(),
         "bytes_to_viewer": session.moved.to_viewer,
         "bytes_to_target": session.moved.to_target,

@@ -312,8 +312,8 @@ pub static CAUSES: &[Cause] = &[
         "CONSOLE.0039",
         "record",
         &[400],
-        "A recording was asked for, which this version does not make.",
-        "Leave it out.",
+        "A recording was asked for where none can be made: there is no `[recording]`, or the console is SPICE or MKS.",
+        "Leave it out, or ask the operator.",
     ),
     cause(
         "CONSOLE.0040",

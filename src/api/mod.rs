@@ -19,7 +19,7 @@ use hyper::{HeaderMap, Method, Request, Response, Uri};
 use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
-use crate::config::{Config, Dialect, Tokens, Urls};
+use crate::config::{Config, Dialect, Record, Target, Tokens, Urls};
 use crate::ids::{Protocol, RequestId, TargetId, UserId};
 use crate::metrics::Metrics;
 use crate::targets::Inventory;
@@ -77,6 +77,18 @@ struct Core {
     metrics: Metrics,
 }
 
+impl Core {
+    /// Whether a session with these options will be recorded, as things stand now.
+    fn recorded(&self, target: &Target, protocol: Protocol, options: &Options) -> Record {
+        match self.settings.record {
+            Some(default) if matches!(protocol, Protocol::Serial | Protocol::Vnc) => {
+                target.record.unwrap_or(default).max(options.record)
+            }
+            _ => Record::Off,
+        }
+    }
+}
+
 /// Where a request to the admin listener came from: put into its extensions by whoever accepted it.
 #[derive(Clone, Copy, Debug)]
 pub struct Source(pub IpAddr);
@@ -94,6 +106,8 @@ struct Settings {
     /// For links, where a request names no usable host.
     listen: SocketAddr,
     tls: bool,
+    /// For targets that say nothing; `None`: nothing can be recorded.
+    record: Option<Record>,
 }
 
 impl From<&Config> for Settings {
@@ -107,6 +121,7 @@ impl From<&Config> for Settings {
             public: Public::new(&config.proxy),
             listen: config.listen.api,
             tls: config.tls.is_some(),
+            record: config.recording.as_ref().map(|recording| recording.record),
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::{
-    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, State, Target, TokenFormat, TokenStore, Tokens,
-    Urls, Viewers, VncSecurity,
+    Config, Endpoint, FixedToken, Host, Kind, Os, Proxy, SerialHub, State, Target, TokenFormat, TokenStore,
+    Tokens, Urls, Viewers, VncSecurity,
 };
 use crate::metrics::Metrics;
 use crate::targets::Inventory;
@@ -46,6 +46,7 @@ pub(super) fn settings() -> Settings {
         dialects: Config::default_local().unwrap().dialects,
         lifetimes: BTreeMap::new(),
         outstanding: 0,
+        record: None,
         tokens: Tokens {
             store: TokenStore::Memory,
             ttl: Duration::from_secs(600),
@@ -90,7 +91,9 @@ pub(super) fn target(id: &str, project: &str) -> Target {
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Deny,
         serial_reconnect: None,
+        serial_hub: SerialHub::default(),
         vnc_view_only: false,
+        record: None,
         vnc_security: VncSecurity::default(),
     }
 }

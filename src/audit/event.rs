@@ -49,6 +49,8 @@ pub enum Kind {
     Open,
     /// A session ended, for `cause`.
     Close,
+    /// A session's recording was begun or ended, or failed, as `cause` says; it has the session's id.
+    Record,
     /// Tokens were taken back and their sessions ended.
     Revoke,
     /// An operator changed the inventory or ended a session; `cause` says which.

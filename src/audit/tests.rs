@@ -208,6 +208,11 @@ impl Sink for Disk {
         Ok(())
     }
 
+    fn at(&self, _path: &Path) -> Result<(Self, Chain, Option<u64>), AuditError> {
+        self.with(|state| state.files.push(Vec::new()));
+        Ok((self.clone(), Chain::default(), None))
+    }
+
     fn reopened(&self) -> Result<Option<Self>, AuditError> {
         self.with(|state| state.files.push(Vec::new()));
         Ok(Some(self.clone()))

@@ -64,7 +64,14 @@ pub(super) trait Sink: Send + 'static {
     fn reopened(&self) -> Result<Option<Self>, AuditError>
     where
         Self: Sized;
+    /// Another file, where its chain is, and how many bytes of an unfinished line it ends in.
+    fn at(&self, path: &Path) -> Result<(Self, Chain, Option<u64>), AuditError>
+    where
+        Self: Sized;
 }
+
+/// Who asked for another file.
+type Move = (PathBuf, oneshot::Sender<Result<(), AuditError>>);
 
 /// Opens the file and starts its thread, which ends when the last sender is gone.
 pub(super) fn start(
@@ -129,7 +136,7 @@ impl<S: Sink> Writer<S> {
         let mut waiting = Vec::new();
         self.finish(&receiver);
         while receiver.blocking_recv_many(&mut received, BATCH) > 0 {
-            self.take(&mut received, &mut waiting);
+            let moves = self.take(&mut received, &mut waiting);
             self.seal();
             if !self.finish(&receiver) {
                 let lines = self.ends.len() + receiver.len();
@@ -138,17 +145,36 @@ impl<S: Sink> Writer<S> {
             }
             // Who has gone away meanwhile does not wait any more.
             waiting.drain(..).for_each(|done| _ = done.send(()));
+            for (path, done) in moves {
+                let _ = done.send(self.move_to(&path));
+                self.finish(&receiver);
+            }
             thread::sleep(GATHER);
         }
     }
 
+    /// Everything is written; goes on in this file.
+    fn move_to(&mut self, path: &Path) -> Result<(), AuditError> {
+        let (sink, chain, torn) = self.sink.at(path)?;
+        (self.sink, self.before, self.chain) = (sink, chain.clone(), chain);
+        self.batch.push((self.clock.today(), self.chain.begin(torn)));
+        if torn.is_some() {
+            self.buffer.push(b'\n');
+        }
+        self.seal();
+        info!(file = %path.display(), "the audit log goes on here");
+        Ok(())
+    }
+
     /// Sorts what was received into lines and those who wait for them.
-    fn take(&mut self, received: &mut Vec<Message>, waiting: &mut Vec<oneshot::Sender<()>>) {
+    fn take(&mut self, received: &mut Vec<Message>, waiting: &mut Vec<oneshot::Sender<()>>) -> Vec<Move> {
+        let mut moves = Vec::new();
         for message in received.drain(..) {
             match message {
                 Message::Line(line) => self.batch.push(*line),
                 Message::Wake => {}
                 Message::Flush(done) => waiting.push(done),
+                Message::Move(path, done) => moves.push((path, done)),
             }
         }
         let unwritten = self.shared.unwritten.swap(0, Ordering::Relaxed);
@@ -156,6 +182,7 @@ impl<S: Sink> Writer<S> {
             let lost = Event { count: Some(unwritten), ..Event::new(Kind::Lost) };
             self.batch.push((self.clock.today(), lost));
         }
+        moves
     }
 
     /// Makes lines of the events of the batch that are none yet.
@@ -305,6 +332,10 @@ impl Sink for AppendOnly {
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn at(&self, path: &Path) -> Result<(Self, Chain, Option<u64>), AuditError> {
+        Self::open(path)
     }
 
     fn reopened(&self) -> Result<Option<Self>, AuditError> {

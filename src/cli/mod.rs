@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::log;
+use crate::net::inherit::Heritage;
 
 mod audit;
 mod certs;
@@ -17,6 +18,7 @@ mod issue;
 mod issuer;
 mod load;
 mod print;
+mod replay;
 mod serve;
 
 /// Console token issuer and WebSocket proxy for VM and bare-metal clouds.
@@ -48,8 +50,9 @@ enum Command {
     /// Run issuer and proxy.
     ///
     /// Without --config: loopback only, no servers, and a random API token that is printed once. SIGHUP
-    /// reloads inventory and certificates, and opens the audit log anew; SIGTERM takes no new consoles and ends when the last one has ended
-    /// or proxy.drain has passed.
+    /// reloads inventory and certificates, and opens the audit log anew; SIGTERM takes no new consoles and ends
+    /// when the last one has ended or proxy.drain has passed; SIGUSR2 starts the program as it is on disk now in
+    /// its place, with listeners and tokens, while its sessions live on in the old process.
     Serve(serve::Serve),
     /// Run with consoles to try: a screen, a shell, and a real guest where QEMU is installed.
     Demo(demo::run::DemoArguments),
@@ -65,6 +68,11 @@ enum Command {
     Check(check::Check),
     /// Check audit logs: was a line altered, left out, moved or added?
     Audit(audit::Audit),
+    /// Play a recording: a serial line in this terminal, a screen in a VNC viewer.
+    ///
+    /// In the terminal, space stands still and goes on, left and right go 10 s back and forth, + and - change the
+    /// speed, 0 begins anew, q ends it.
+    Replay(replay::Replay),
     /// Make a development CA and server certificate, for loopback only.
     Certs(certs::Certs),
     /// Print a shell's completion script.
@@ -102,7 +110,10 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(arguments) => block_on(serve::run(arguments)),
+        Command::Serve(arguments) => {
+            let heritage = Heritage::take().context("what was passed on to this process")?;
+            block_on(serve::run(arguments, heritage))
+        }
         Command::Demo(arguments) => block_on(demo::run::run(arguments)),
         Command::Issue(arguments) => block_on(issue::run(arguments)),
         Command::Connect(arguments) => block_on(client::connect::run(*arguments)),
@@ -110,6 +121,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Load(arguments) => block_on(load::run(arguments)),
         Command::Check(arguments) => check::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Replay(arguments) => block_on(replay::run(arguments)),
         Command::Certs(arguments) => certs::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "consolegate", &mut std::io::stdout());

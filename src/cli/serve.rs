@@ -10,6 +10,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::net::inherit::Heritage;
 use crate::server::{Command, Role, Server};
 use crate::web;
 
@@ -45,12 +46,12 @@ impl From<RoleName> for Role {
     }
 }
 
-pub(super) async fn run(arguments: Serve) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(arguments: Serve, heritage: Heritage) -> anyhow::Result<ExitCode> {
     let config = Config::load(arguments.file.config.as_deref()).context("the configuration is not right")?;
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    let server = Server::with_clock(config, arguments.role.into(), Clock::system())?;
+    let server = Server::inheriting(config, arguments.role.into(), Clock::system(), heritage)?;
     introduce(&server);
     steer(server).await?;
     Ok(ExitCode::SUCCESS)
@@ -65,6 +66,7 @@ pub(super) async fn steer(server: Server) -> anyhow::Result<()> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut restart = signal(SignalKind::user_defined2())?;
     let running = server.run(receiver);
     tokio::pin!(running);
     notify(&[sd_notify::NotifyState::Ready]);
@@ -76,6 +78,9 @@ pub(super) async fn steer(server: Server) -> anyhow::Result<()> {
             _ = hang_up.recv() => {
                 // A full queue means a reload is waiting already.
                 let _ = commands.try_send(Command::Reload);
+            }
+            _ = restart.recv() => {
+                let _ = commands.try_send(Command::HandOver);
             }
             _ = terminate.recv() => {
                 notify(&[sd_notify::NotifyState::Stopping]);

@@ -12,7 +12,8 @@ use super::section::{Fault, Section};
 use super::target_file::Targets;
 use super::{
     Admin, Config, ConfigError, GeneratedCredentials, Limits, Listen, Problem, Proxy, Resume, Tls,
-    TokenFormat, Tokens, audit, auth_file, certificate, dialects, document, target_file, token_store, units,
+    TokenFormat, Tokens, audit, auth_file, certificate, dialects, document, recording, target_file,
+    token_store, units,
 };
 
 /// Largest count any limit takes; beyond it, it is a slip.
@@ -45,7 +46,10 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
     let urls = dialects::urls(root.section("urls"));
     let audit = audit::audit(root.section("audit"));
 
+    let recording = recording::recording(root.section("recording"));
+
     let mut targets = Targets::default();
+    targets.cannot_be_recorded = recording.is_none();
     targets.read(root);
     let (inventory_file, inventory_database) = inventory(root.section("inventory"), &mut targets, elsewhere);
     let targets = targets.list;
@@ -68,6 +72,7 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
         urls,
         auth,
         audit,
+        recording,
         inventory_file,
         inventory_database,
         targets,
@@ -195,9 +200,11 @@ fn proxy(section: Section<'_>, listen: &Listen, encrypted: bool) -> Proxy {
         idle_timeout: off("idle_timeout").flatten(),
         max_session: off("max_session").flatten(),
         ping: off("ping").unwrap_or(Some(Duration::from_secs(30))),
+        unready: off("unready").flatten().unwrap_or_default(),
         drain: section
             .text("drain", |text| units::duration_or_zero(text, "a duration such as \"25s\""))
             .unwrap_or(Duration::from_secs(25)),
+        outlive: off("outlive").flatten(),
         workers: section.number("workers", 0..=1024).map(count).filter(|n| *n > 0).unwrap_or_else(cores),
     };
     section.finish();

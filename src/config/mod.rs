@@ -15,9 +15,11 @@ mod dialects;
 mod document;
 mod error;
 mod file;
+mod recording;
 mod secret;
 mod section;
 mod serial_file;
+mod serial_hub;
 mod serial_line;
 mod target;
 mod target_file;
@@ -35,7 +37,9 @@ pub use audit::{Audit, OnAuditFailure};
 pub use auth::{AccessKey, Auth, BasicUser, FixedToken, Keystone, Permission, Role};
 pub use certificate::{DEVELOPMENT_ORGANIZATION, is_development};
 pub use error::{ConfigError, Problem};
+pub use recording::{OnRecordingFailure, Record, Recording};
 pub use secret::{PrivateFileError, read_private};
+pub use serial_hub::SerialHub;
 pub use serial_line::{Flow, LineSettings, Parity, Program, ServerCheck};
 pub use target::{Admin, Endpoint, Host, Kind, Os, State, Target, Viewers};
 pub use target_json::{target_from_json, target_to_json, target_to_record};
@@ -70,6 +74,8 @@ pub struct Config {
     pub auth: Auth,
     /// Where decisions are written down, if anywhere.
     pub audit: Option<Audit>,
+    /// Where sessions are recorded, if anywhere.
+    pub recording: Option<Recording>,
     /// A file with more targets, reloaded on change.
     pub inventory_file: Option<PathBuf>,
     /// A database of more targets, which the admin API writes.
@@ -235,8 +241,12 @@ pub struct Proxy {
     pub max_session: Option<Duration>,
     /// WebSocket ping interval; `None` is off.
     pub ping: Option<Duration>,
-    /// How long SIGTERM waits for sessions to end by themselves.
+    /// How long new connections are still taken after SIGTERM, while the readiness check says no.
+    pub unready: Duration,
+    /// How long SIGTERM then waits for sessions to end by themselves.
     pub drain: Duration,
+    /// End the sessions that a hot restart left in the old process after so long; `None`: they live until they end.
+    pub outlive: Option<Duration>,
     /// Worker threads, one current-thread runtime each.
     pub workers: usize,
 }

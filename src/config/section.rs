@@ -24,8 +24,6 @@ const QUOTED: usize = 60;
 pub(super) enum Fault {
     /// What would have been right; the reader adds what was found.
     Expected(String),
-    /// A feature that exists in the documentation but not yet in this program.
-    Later(String),
     /// A whole sentence.
     Said(String),
 }
@@ -42,7 +40,6 @@ impl Fault {
     fn message(self, found: &str) -> String {
         match self {
             Self::Expected(what) => format!("expected {what}, found {found}"),
-            Self::Later(what) => format!("{what} is known, but not in this version"),
             Self::Said(what) => what,
         }
     }

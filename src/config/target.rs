@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::ids::{ProjectId, Protocol, TargetId};
 
+use super::serial_hub::SerialHub;
 use super::serial_line::{LineSettings, Program, ServerCheck};
-use super::{Secret, VncSecurity};
+use super::{Record, Secret, VncSecurity};
 
 /// A server with one or more console endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +43,12 @@ pub struct Target {
     pub serial_viewers: Viewers,
     /// How long a lost serial line is dialled again before its session ends; `None`: the session ends at once.
     pub serial_reconnect: Option<Duration>,
+    /// What is kept of a line that viewers share by a hub.
+    pub serial_hub: SerialHub,
     /// Whether VNC viewers may only watch, whatever their grant says.
     pub vnc_view_only: bool,
+    /// Whether its sessions are recorded; `None`: as `[recording]` says.
+    pub record: Option<Record>,
     /// How we authenticate to the VNC target.
     pub vnc_security: VncSecurity,
 }
@@ -125,6 +130,8 @@ pub enum Viewers {
     Steal,
     /// Both stay.
     Share,
+    /// Both stay on one connection, and one of them types; serial consoles only.
+    Hub,
 }
 
 /// Where a console is. All but the first two are for serial consoles only.

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use super::recording::{Record, record};
 use super::section::{Fault, Section};
 use super::serial_file;
+use super::serial_hub;
 use super::target::{Endpoint, Kind, Os, State, Target, Viewers};
 use super::units;
 use super::vnc_file::{self, vnc_security};
@@ -15,13 +17,17 @@ pub(super) struct Targets {
     pub(super) list: Vec<Target>,
     places: HashMap<String, String>,
     files: vnc_file::Files,
+    /// There is no `[recording]`, so no target may ask for it. Where only targets are read, nobody knows.
+    pub(super) cannot_be_recorded: bool,
 }
 
 impl Targets {
     /// Reads every `[[target]]` of `root`.
     pub(super) fn read(&mut self, root: &Section<'_>) {
         for section in root.sections("target") {
-            let target = target(&section, &mut self.files);
+            let mut target = target(&section, &mut self.files);
+            let record = recorded(&section, self.cannot_be_recorded);
+            target.iter_mut().for_each(|target| target.record = record);
             if let Some(target) = target.filter(|target| self.first(&section, target)) {
                 self.list.push(target);
             }
@@ -66,10 +72,17 @@ fn target(section: &Section<'_>, files: &mut vnc_file::Files) -> Option<Target> 
     }
     let vnc_viewers = section.text("vnc_viewers", viewers).unwrap_or(Viewers::Share);
     let serial_viewers = section.text("serial_viewers", serial_viewers).unwrap_or(Viewers::Deny);
-    if matches!(serial, Some(Endpoint::Tty(..))) && serial_viewers != Viewers::Deny {
+    if matches!(serial, Some(Endpoint::Tty(..))) && !matches!(serial_viewers, Viewers::Deny | Viewers::Hub) {
         // The second is dialled before the first is ended, so that a dead line takes nobody's console away.
-        section.problem("serial_viewers", "a tty: is open once, so it takes \"deny\" only");
+        section.problem("serial_viewers", "a tty: is open once, so it takes \"deny\" or \"hub\" only");
     }
+    if serial.is_none() && serial_viewers == Viewers::Hub {
+        section.problem(
+            "serial_viewers",
+            "\"hub\" is for a target with a serial endpoint; add serial, or remove this",
+        );
+    }
+    let serial_hub = serial_hub::read(section, serial_viewers);
     let vnc_view_only = section.flag("vnc_view_only").unwrap_or(false);
     let vnc_security = vnc_security(section.section("vnc_security"), vnc.as_ref(), files);
     let id = id?;
@@ -89,9 +102,24 @@ fn target(section: &Section<'_>, files: &mut vnc_file::Files) -> Option<Target> 
         vnc_viewers,
         serial_viewers,
         serial_reconnect,
+        serial_hub,
         vnc_view_only,
+        record: None,
         vnc_security,
     })
+}
+
+fn recorded(section: &Section<'_>, cannot: bool) -> Option<Record> {
+    let record = section.text("record", record)?;
+    if cannot && record != Record::Off {
+        section.problem("record", "needs a place for recordings; add [recording] with its directory");
+    }
+    if record == Record::Required && ["spice", "mks"].iter().any(|key| section.has(key)) {
+        let message =
+            "is \"required\", and SPICE and MKS consoles cannot be recorded; remove those, or make it \"on\"";
+        section.problem("record", message);
+    }
+    Some(record)
 }
 
 fn kind(text: &str) -> Result<Kind, Fault> {
@@ -132,7 +160,7 @@ fn viewers(text: &str) -> Result<Viewers, Fault> {
 
 fn serial_viewers(text: &str) -> Result<Viewers, Fault> {
     match text {
-        "hub" => Err(Fault::Later("\"hub\"".to_owned())),
-        _ => viewers(text),
+        "hub" => Ok(Viewers::Hub),
+        _ => viewers(text).map_err(|_| Fault::expected("\"deny\", \"steal\", \"share\" or \"hub\"")),
     }
 }

@@ -7,7 +7,7 @@ use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 
 use super::{ConfigError, Endpoint, Kind, Os, Password, Problem, State, Target, Trust, Viewers, VncSecurity};
-use super::{document, serial_file, target_file};
+use super::{document, serial_file, serial_hub, target_file};
 
 /// Reads a target from a JSON object with the keys of a `[[target]]` table.
 ///
@@ -76,7 +76,9 @@ pub fn target_to_json(target: &Target) -> Value {
         vnc_viewers,
         serial_viewers,
         serial_reconnect,
+        serial_hub: hub,
         vnc_view_only,
+        record,
         vnc_security,
     } = target;
     let mut value = json!({
@@ -104,8 +106,14 @@ pub fn target_to_json(target: &Target) -> Value {
             value[key] = Endpoint::to_string(endpoint).into();
         }
     }
+    if let Some(record) = record {
+        value["record"] = record.as_str().into();
+    }
     if let Some(line) = serial_file::to_json(serial.as_ref(), *serial_reconnect) {
         value["serial_line"] = line;
+    }
+    if let Some(hub) = serial_hub::to_json(*hub, *serial_viewers) {
+        value["serial_hub"] = hub;
     }
     value
 }
@@ -124,6 +132,7 @@ fn viewers(viewers: Viewers) -> &'static str {
         Viewers::Deny => "deny",
         Viewers::Steal => "steal",
         Viewers::Share => "share",
+        Viewers::Hub => "hub",
     }
 }
 
@@ -163,7 +172,7 @@ mod tests {
         let full = json!({
             "id": "a", "name": "b \"quoted\"\n".trim(), "project": "p", "kind": "baremetal", "state": "stopped",
             "os": "windows", "zone": "z", "region": "r", "vnc": "tcp://127.0.0.1:5901", "serial": "unix:/s",
-            "vnc_viewers": "steal", "serial_viewers": "share", "vnc_view_only": true,
+            "vnc_viewers": "steal", "serial_viewers": "share", "vnc_view_only": true, "record": "required",
             "vnc_security": {"types": ["pass-through"]},
         });
         let target = target_from_json(&full).unwrap();
@@ -193,6 +202,17 @@ mod tests {
         }
         let bare = json!({"id": "a", "project": "p", "serial": "telnet://h:23"});
         assert_eq!(target_to_json(&target_from_json(&bare).unwrap()).get("serial_line"), None);
+        for (written, read) in [
+            (json!({"capture": true, "first": 0}), json!({"capture": true, "first": 0, "last": 1048576})),
+            (
+                json!({"last": 8192, "linger": "0s"}),
+                json!({"capture": false, "first": 65536, "last": 8192, "linger": "0s"}),
+            ),
+        ] {
+            let hub = json!({"id": "a", "project": "p", "serial": "tty:/dev/ttyS1", "serial_viewers": "hub",
+                "serial_hub": written});
+            assert_eq!(target_to_json(&target_from_json(&hub).unwrap())["serial_hub"], read);
+        }
     }
 
     #[test]

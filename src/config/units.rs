@@ -47,6 +47,21 @@ pub(super) fn duration_or_zero(text: &str, form: &str) -> Result<Duration, Fault
     }
 }
 
+/// A count of bytes such as `20GiB`; `0` means no limit.
+pub(super) fn size_or_none(text: &str) -> Result<Option<u64>, Fault> {
+    const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let form = || Fault::expected("a size such as \"500MiB\" or \"20GiB\", or \"0\" for no limit");
+    if text == "0" {
+        return Ok(None);
+    }
+    let unit = UNITS.iter().find_map(|(name, shift)| Some((text.strip_suffix(name)?.trim_end(), *shift)));
+    let (digits, shift) = unit.ok_or_else(form)?;
+    let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
+    // 2^10 of the largest unit is more than file systems hold.
+    let number = number.filter(|number| (1..=1 << (50 - shift)).contains(number)).ok_or_else(form)?;
+    Ok(Some(number << shift))
+}
+
 /// An address to listen on: a literal address and a port.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, Fault> {
     text.parse().map_err(|_| {
@@ -287,6 +302,13 @@ mod tests {
         bad(duration, &["", "0s", "600", "abc", "-1s", "1ns", "900y"]);
         good(duration_or_off, &[("0s", "None"), ("30s", "Some(30s)")]);
         bad(duration_or_off, &["", "off", "1us"]);
+    }
+
+    #[test]
+    fn sizes() {
+        let cases = [("0", "None"), ("1KiB", "Some(1024)"), ("20 GiB", "Some(21474836480)")];
+        good(size_or_none, &cases);
+        bad(size_or_none, &["", "1", "0MiB", "-1MiB", "+1MiB", "1.5GiB", "1GB", "1gib", "1025TiB", "MiB"]);
     }
 
     #[test]

@@ -21,6 +21,12 @@ pub(super) enum Whom {
     Session(Uuid),
     /// Those of a token.
     Token(#[serde(with = "super::listed::hex")] TokenKey),
+    /// Those of a token but one: its viewer is back.
+    Before {
+        #[serde(with = "super::listed::hex")]
+        token: TokenKey,
+        but: Uuid,
+    },
     /// Those of a server.
     Target(TargetId),
     /// Those of a project's servers.
@@ -44,6 +50,7 @@ impl Whom {
         match self {
             Self::Session(session) => *session == id,
             Self::Token(token) => token == key,
+            Self::Before { token, but } => token == key && *but != id,
             Self::Target(target) => *target == grant.target,
             Self::Project(project) => *project == grant.project,
             Self::User(user) => *user == grant.user,
@@ -81,6 +88,8 @@ mod tests {
             (Whom::Session(other), false),
             (Whom::from(&Revoke::Token(token)), true),
             (Whom::from(&Revoke::Token(key())), false),
+            (Whom::Before { token, but: other }, true),
+            (Whom::Before { token, but: id }, false),
             (Whom::from(&Revoke::Target(target.clone())), true),
             (Whom::from(&Revoke::Project("another".into())), false),
             (Whom::from(&Revoke::User(grant.user.clone())), true),

@@ -75,6 +75,8 @@ pub struct Pass {
     pub at: u64,
     /// Others on the console, on any proxy.
     pub others: usize,
+    /// Sessions of the same token, which its viewer has left behind.
+    pub before: usize,
 }
 
 impl fmt::Debug for Pass {
@@ -133,10 +135,10 @@ impl Fleet {
         let entering = tokio::spawn(async move {
             let place = fleet.place(&session);
             // From here on, for an answer that was lost may have been a yes.
-            let mut pass = Pass { fleet, session: session.id, at: 0, others: 0 };
+            let mut pass = Pass { fleet, session: session.id, at: 0, others: 0, before: 0 };
             match store.enter(&pass.fleet.0.id, &place, manner, most).await {
-                Ok(tokens::Entry::Entered { at, others }) => {
-                    (pass.at, pass.others) = (at, others);
+                Ok(tokens::Entry::Entered { at, others, before }) => {
+                    (pass.at, pass.others, pass.before) = (at, others, before);
                     Ok(pass)
                 }
                 Ok(tokens::Entry::InUse) => Err(NoPlace::InUse),
@@ -159,6 +161,7 @@ impl Fleet {
             console: (!session.further).then(|| (grant.target.clone(), grant.protocol)),
             project: grant.project.clone(),
             source: session.source.to_string(),
+            token: session.key,
             record: session.record(&self.0.name),
         }
     }
@@ -179,13 +182,13 @@ impl Fleet {
         self.tell(Whom::Console { target, protocol, but: winner }, Why::TakenOver).await
     }
 
-    /// Ends the live sessions that were opened with a token, on every other proxy: they end within moments after
+    /// Ends the live sessions of a token but the viewer's newest, on every other proxy: they end within moments after
     /// this returns.
     ///
     /// # Errors
     /// If the store does not answer.
-    pub async fn end_token(&self, key: TokenKey, why: Why) -> Result<(), StoreError> {
-        self.tell(Whom::Token(key), why).await
+    pub async fn come_back(&self, token: TokenKey, newest: Uuid) -> Result<(), StoreError> {
+        self.tell(Whom::Before { token, but: newest }, Why::TakenOver).await
     }
 
     async fn tell(&self, whom: Whom, why: Why) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::relay::End;
-use crate::tokens::{Grant, Live, RedisStore, Revoke, StoreError, StoreFuture, TokenKey, Why};
+use crate::tokens::{Grant, Live, Present, RedisStore, Revoke, StoreError, StoreFuture, TokenKey, Why};
 
 use super::event::{Event, Whom};
 use super::{Fleet, Listed, Moved, lock};
@@ -70,6 +70,19 @@ impl Roster {
                 (all, false)
             }
         }
+    }
+
+    /// Whether the store answers, if there is one that others share.
+    pub async fn is_ready(&self) -> bool {
+        match &self.fleet.0.store {
+            Some(store) => store.ready().await.inspect_err(|error| debug!(%error, "not ready")).is_ok(),
+            None => true,
+        }
+    }
+
+    /// Claims and confirms that the store refused because the token was issued in another history.
+    pub fn fenced(&self) -> u64 {
+        self.fleet.0.store.as_ref().map_or(0, |store| store.fenced())
     }
 
     /// Ends one session, wherever it is; whether there is one.
@@ -159,11 +172,16 @@ impl Roster {
 
     async fn restate(&self, store: &RedisStore) {
         let (local, fleet) = (Arc::clone(&self.local), self.fleet.clone());
-        let places = move || {
-            let entered = local.list().into_iter().filter(|session| session.entered != u64::MAX);
-            entered.map(|session| (session.entered, fleet.place(&session))).collect()
+        let present = move || {
+            let list = local.list();
+            let all = list.iter().map(|session| session.id).collect();
+            let entered = list.into_iter().filter(|session| session.entered != u64::MAX);
+            Present {
+                entered: entered.map(|session| (session.entered, fleet.place(&session))).collect(),
+                all,
+            }
         };
-        match store.restate(&self.fleet.0.id, places).await {
+        match store.restate(&self.fleet.0.id, present).await {
             Ok(now) => self.local.entered_by(now),
             Err(error) => warn!(%error, "this process' sessions are not known to the others yet"),
         }

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tracing::{info, warn};
 
@@ -61,6 +63,8 @@ pub fn bind(address: SocketAddr, role: &'static str) -> Result<TcpListener, List
 pub struct Acceptor {
     listener: Arc<TcpListener>,
     stopping: Arc<AtomicBool>,
+    /// Closing it wakes the thread.
+    wake: UnixStream,
     thread: JoinHandle<()>,
 }
 
@@ -71,31 +75,59 @@ impl Acceptor {
         role: &'static str,
         take: impl Fn(TcpStream, SocketAddr) + Send + 'static,
     ) -> io::Result<Self> {
+        // Another process may accept from the same socket: what poll(2) announced may be gone at accept(2).
+        listener.set_nonblocking(true)?;
+        let (wake, woken) = UnixStream::pair()?;
         let listener = Arc::new(listener);
         let stopping = Arc::new(AtomicBool::new(false));
         let (theirs, stop) = (Arc::clone(&listener), Arc::clone(&stopping));
-        let run = move || accept_loop(&theirs, &stop, take);
+        let run = move || accept_loop((&theirs, &woken), &stop, take);
         let thread = thread::Builder::new().name(format!("accept-{role}")).spawn(run)?;
-        Ok(Self { listener, stopping, thread })
+        Ok(Self { listener, stopping, wake, thread })
     }
 
-    /// Stops accepting and closes the listener.
+    /// Another handle of the listener, for another process.
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub fn share(&self) -> io::Result<TcpListener> {
+        self.listener.try_clone()
+    }
+
+    /// Stops accepting and gives the listener back, open: who connects waits in its queue.
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub fn pause(self) -> io::Result<TcpListener> {
+        let listener = self.share();
+        self.halt();
+        listener
+    }
+
+    /// Stops accepting and closes the listener, for all who have it.
     pub fn stop(self) {
+        let _ = SockRef::from(&*self.halt()).shutdown(Shutdown::Both);
+    }
+
+    fn halt(self) -> Arc<TcpListener> {
         self.stopping.store(true, Ordering::SeqCst);
-        // On Linux shutting a listening socket down wakes the thread that waits in accept(2).
-        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
+        let _ = self.wake.shutdown(Shutdown::Both);
         let _ = self.thread.join();
+        self.listener
     }
 }
 
-fn accept_loop(listener: &TcpListener, stopping: &AtomicBool, take: impl Fn(TcpStream, SocketAddr)) {
+fn accept_loop(
+    (listener, woken): (&TcpListener, &UnixStream),
+    stopping: &AtomicBool,
+    take: impl Fn(TcpStream, SocketAddr),
+) {
     let mut shortage = Shortage::default();
     loop {
-        let accepted = listener.accept();
         if stopping.load(Ordering::SeqCst) {
             return;
         }
-        match accepted {
+        match listener.accept() {
             Ok((socket, peer)) => {
                 if shortage.accepted(Instant::now()) {
                     info!("accepting again");
@@ -103,6 +135,11 @@ fn accept_loop(listener: &TcpListener, stopping: &AtomicBool, take: impl Fn(TcpS
                 if socket.set_nonblocking(true).and_then(|()| tune(&socket)).is_ok() {
                     take(socket, peer);
                 }
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                let mut ready = [PollFd::new(listener, PollFlags::IN), PollFd::new(woken, PollFlags::IN)];
+                // An error is a signal's, or the listener's, which accept(2) tells.
+                let _ = poll(&mut ready, None);
             }
             // The peer gave up between the handshake and our accept.
             Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
@@ -189,6 +226,27 @@ mod tests {
         assert!(shortage.accepted(at(51_000)) && !shortage.accepted(at(51_001)));
         assert!(!shortage.failed(at(59_999)) && shortage.failed(at(60_000)), "a minute after the last time");
         assert!(shortage.accepted(at(61_000)));
+    }
+
+    #[test]
+    fn who_connects_during_a_pause_is_accepted_after_it() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tx, rx) = mpsc::channel();
+        let start = |listener| {
+            let tx = tx.clone();
+            Acceptor::start(listener, "test", move |_, peer| tx.send(peer).unwrap()).unwrap()
+        };
+        let first = start(listener);
+        let shared = first.share().unwrap();
+        let paused = first.pause().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        assert!(rx.try_recv().is_err());
+        // The other process has it now; this one's handle goes.
+        drop(paused);
+        let second = start(shared);
+        assert_eq!(rx.recv().unwrap(), client.local_addr().unwrap());
+        second.stop();
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Sockets: listeners, TLS on both sides, workers, streams. No protocol above TLS.
 
+pub mod file_body;
 pub mod handshake;
 mod inbound;
+pub mod inherit;
 pub mod listen;
 mod pinned;
 mod pooled;

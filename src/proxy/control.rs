@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::relay::{Command, Control, Hello, Mailbox, Notice, Plan, Remote, Role};
 
+use super::hub::Arrival;
 use super::sessions::{Seat, Session};
 
 /// The largest size a terminal is given, in characters: no screen has more, and programs allocate for it.
@@ -13,48 +14,72 @@ const LARGEST: u16 = 1000;
 #[derive(Debug)]
 struct Reach {
     session: Arc<Session>,
-    /// Whether what it types goes to the console.
+    /// Whether what it types may ever go to the console.
     writes: bool,
 }
 
 impl Remote for Reach {
     fn command(&self, command: Command) {
-        if !self.writes {
+        let fits = |size| (1..=LARGEST).contains(&size);
+        let sensible = match command {
+            Command::Resize { columns, rows } => fits(columns) && fits(rows),
+            _ => true,
+        };
+        if !(self.writes && sensible) {
             return;
+        }
+        if let Some(hub) = self.session.hub.get() {
+            return hub.command(self.session.id, command);
         }
         match command {
             Command::Break => {
                 self.session.send_break();
             }
-            Command::Resize { columns: columns @ 1..=LARGEST, rows: rows @ 1..=LARGEST } => {
+            Command::Resize { columns, rows } => {
                 if let Some(resizer) = self.session.resizer.get() {
                     resizer.send(columns, rows);
                 }
             }
             // There is no pen: everybody writes.
-            Command::Ask | Command::Take | Command::Give => {}
-            Command::Resize { .. } | Command::Unknown => {}
+            Command::Ask | Command::Take | Command::Give | Command::Unknown => {}
         }
     }
 }
 
-/// The session's end of the channel, and the first message over it.
-pub(super) fn open(seat: &Seat, plan: &Plan) -> (Control, Notice) {
+/// Seats the viewer for good: from here on it reads, types and is told of others. If it speaks the channel, the
+/// session's end of that, and the first message over it.
+pub(super) fn sit(
+    seat: &Seat,
+    plan: &Plan,
+    controlled: bool,
+    seen: Option<u64>,
+) -> Option<(Control, Notice)> {
     let session = &seat.session;
     // Set once: a seat has one viewer.
-    let mailbox = Arc::clone(session.mailbox.get_or_init(Arc::<Mailbox>::default));
+    let mailbox = controlled.then(|| Arc::clone(session.mailbox.get_or_init(Arc::<Mailbox>::default)));
     let writes = !plan.view_only;
+    let role = if writes { Role::Writer } else { Role::Watcher };
+    let line = (session.breaker.get().is_some(), session.resizer.get().is_some());
+    let (role, offset, (breaks, resize)) = match session.hub.get() {
+        Some(hub) => {
+            let user = session.grant.user.clone();
+            let arrival = Arrival { user, writes, mailbox: mailbox.clone(), seen };
+            let (role, offset) = hub.seat(session.id, arrival);
+            (role, offset, hub.abilities())
+        }
+        None => (role, 0, line),
+    };
     let hello = Hello {
         session: session.id,
         protocol: session.grant.protocol,
-        role: if writes { Role::Writer } else { Role::Watcher },
+        role,
         viewers: seat.viewers(),
         view_only: plan.view_only,
-        recording: false,
-        breaks: writes && session.breaker.get().is_some(),
-        resize: writes && session.resizer.get().is_some(),
-        offset: 0,
+        recording: session.is_recorded(),
+        breaks: writes && breaks,
+        resize: writes && resize,
+        offset,
     };
     let reach = Reach { session: Arc::clone(session), writes };
-    (Control::new(mailbox, Arc::new(reach)), Notice::Hello(hello))
+    Some((Control::new(mailbox?, Arc::new(reach)), Notice::Hello(hello)))
 }

@@ -25,7 +25,7 @@ impl Proxy {
         let session = Arc::clone(&seat.session);
         let manner = match viewers {
             Viewers::Deny => Manner::Deny,
-            Viewers::Share => Manner::Share,
+            Viewers::Share | Viewers::Hub => Manner::Share,
             Viewers::Steal => Manner::Steal,
         };
         let protocol = session.grant.protocol;
@@ -44,7 +44,12 @@ impl Proxy {
         if let Some(end) = self.fleet.told((session.id, pass.at), &session.key, &session.grant) {
             session.stop(end);
         }
+        let before = pass.before;
         seat.pass = Some(pass);
+        if before > 0 {
+            // The viewer is back while what it left behind still has the console, maybe at another proxy.
+            self.fleet.come_back(session.key, session.id).await?;
+        }
         Ok(())
     }
 

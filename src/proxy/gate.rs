@@ -14,17 +14,20 @@ use crate::config::{Endpoint, Target, Viewers};
 use crate::ids::Protocol;
 use crate::metrics::Phase;
 use crate::net::stream::TargetStream;
+use crate::relay::record::Recording;
 use crate::relay::{Plan, Stop};
 use crate::rfb::Outcome;
 use crate::targets::{connect, reconnecting};
-use crate::tokens::{Claim, Confirm, Grant, Nonce, Offer, Options, Resumed, Store, TokenKey};
+use crate::tokens::{
+    Claim, Confirm, Grant, Nonce, Offer, Options, Resumed, Revoke, Sharing, Store, TokenKey, Why,
+};
 
 use super::channels::{Viewer, end_when_idle};
 use super::refusal::Refusal;
-use super::resume::Visit;
-use super::sessions::{Admission, Seat};
+use super::resume::{Visit, vacated};
+use super::sessions::{Admission, Seat, Session};
 use super::trail::{Reserved, Trail};
-use super::{Proxy, greet};
+use super::{Proxy, greet, record};
 
 /// A console that waits for its viewer, its token spent.
 pub(super) struct Entered {
@@ -36,6 +39,8 @@ pub(super) struct Entered {
     /// What the target sent beyond its greeting.
     pub(super) early: Vec<u8>,
     pub(super) plan: Plan,
+    /// What the session is recorded by, if it is.
+    pub(super) recording: Option<Recording>,
     /// What the viewer may come back with.
     pub(super) cookie: Option<HeaderValue>,
 }
@@ -173,12 +178,13 @@ async fn come_back(
 ) -> Result<Entered, Refusal> {
     let Resumed { grant, longest } = resumed;
     let opening = trail.resumed(reserved, &grant);
-    // On other proxies it ends at its next renewal, which tells it that it was taken over.
+    // On other proxies it is told so when this one enters; unheard, it ends at its next renewal.
     proxy.sessions.oust(&key);
+    proxy.tell_predecessor(Revoke::Token(key), Why::TakenOver);
     let target = current_target(proxy, &grant)?;
     if matches!(target.endpoint(grant.protocol), Some(Endpoint::Tty(..) | Endpoint::Command(_))) {
         // Later than that, the line says itself that it is busy.
-        let _ = timeout(VACATE, proxy.sessions.vacated(&key)).await;
+        let _ = timeout(VACATE, vacated(&proxy.sessions, &key)).await;
     }
     let (mut entered, viewers) = reach(proxy, trail, admission, &grant, key).await?;
     entered.plan.longest = sooner(entered.plan.longest, longest);
@@ -192,7 +198,7 @@ async fn come_back(
     }
     trail.opened(opening, session);
     if viewers == Viewers::Steal {
-        entered.seat.take_over();
+        proxy.take_over(&entered.seat);
     }
     entered.cookie = visit.cookie();
     Ok(entered)
@@ -217,11 +223,12 @@ async fn further(
     let target = current_target(proxy, &seat.session.grant)?;
     proxy.register(&mut seat, Viewers::Share).await?;
     let grant = &seat.session.grant;
-    let stream = dial(proxy, trail, &target, grant.protocol).await?;
+    let stream = dial(proxy, trail, &target, &seat.session).await?;
     trail.opened(opening, &seat.session);
     // Idle and longest time are the viewer's, and told by the main channel.
     let plan = Plan { longest: None, ..plan(proxy, grant, &target) };
-    Ok(Entered { seat, stop, target: stream, outcome: None, early: Vec::new(), plan, cookie: None })
+    let (outcome, early, cookie, recording) = (None, Vec::new(), None, None);
+    Ok(Entered { seat, stop, target: stream, outcome, early, plan, recording, cookie })
 }
 
 /// What lies between claim and confirm: limits, target check, dial, greeting.
@@ -234,11 +241,11 @@ async fn reach(
 ) -> Result<(Entered, Viewers), Refusal> {
     check_options(grant, admission.source)?;
     let target = current_target(proxy, grant)?;
-    let viewers = target.viewers(grant.protocol);
+    let viewers = stricter(target.viewers(grant.protocol), grant.options.viewers);
     let seated = proxy.sessions.seat(admission, (key, Arc::clone(grant)), viewers);
     let (mut seat, stop) = seated.map_err(|full| Refusal::Full(full, Some(grant.protocol)))?;
     proxy.register(&mut seat, viewers).await?;
-    let stream = dial(proxy, trail, &target, grant.protocol).await?;
+    let stream = dial(proxy, trail, &target, &seat.session).await?;
     if let Some(breaker) = stream.breaker() {
         // Set nowhere else: the session is new.
         let _ = seat.session.breaker.set(breaker);
@@ -255,15 +262,25 @@ async fn reach(
         Protocol::Serial | Protocol::Spice | Protocol::Mks => (stream, None, Vec::new()),
     };
     let plan = plan(proxy, grant, &target);
-    Ok((Entered { seat, stop, target: stream, outcome, early, plan, cookie: None }, viewers))
+    let recording = record::begin(proxy, &seat, &target).await?;
+    Ok((Entered { seat, stop, target: stream, outcome, early, plan, recording, cookie: None }, viewers))
 }
 
 async fn dial(
     proxy: &Proxy,
     trail: &Trail,
     target: &Target,
-    protocol: Protocol,
+    session: &Session,
 ) -> Result<TargetStream, Refusal> {
+    let protocol = session.grant.protocol;
+    if target.viewers(protocol) == Viewers::Hub {
+        let placing = proxy.hubs.place(target, session.grant.generation, session.id);
+        let placed = trail.timed(Phase::Dial, placing).await;
+        let (hub, watcher) = placed.map_err(|error| Refusal::Unreached(error, protocol))?;
+        // Set nowhere else: the session is new.
+        let _ = session.hub.set(hub);
+        return Ok(TargetStream::Line(Box::new(watcher)));
+    }
     let endpoint = target.endpoint(protocol).ok_or(Refusal::Changed(protocol))?;
     let dialled = trail.timed(Phase::Dial, connect(endpoint, &proxy.dial)).await;
     let stream = dialled.map_err(|error| Refusal::Unreached(error, protocol))?;
@@ -271,6 +288,15 @@ async fn dial(
         Some(patience) => reconnecting(stream, endpoint, &proxy.dial, patience),
         None => stream,
     })
+}
+
+/// What becomes of other viewers: the target's rule, or the grant's where that is stricter.
+fn stricter(target: Viewers, grant: Option<Sharing>) -> Viewers {
+    match (target, grant) {
+        (Viewers::Deny, _) | (_, Some(Sharing::Deny)) => Viewers::Deny,
+        (Viewers::Steal, _) | (_, Some(Sharing::Steal)) => Viewers::Steal,
+        (target @ (Viewers::Share | Viewers::Hub), Some(Sharing::Share) | None) => target,
+    }
 }
 
 /// The target as it is now, if it still is what the grant was made for (CVE-2013-0335: a token of a deleted
@@ -287,7 +313,8 @@ fn current_target(proxy: &Proxy, grant: &Grant) -> Result<Target, Refusal> {
 
 /// Whether this viewer may use the grant, and whether we can keep what it promises.
 fn check_options(grant: &Grant, source: IpAddr) -> Result<(), Refusal> {
-    let Options { view_only, enforce_expiry: _, client_address, direct: _ } = grant.options;
+    let Options { view_only, enforce_expiry: _, client_address, record: _, direct: _, viewers: _ } =
+        grant.options;
     if client_address.is_some_and(|address| address.to_canonical() != source) {
         return Err(Refusal::Elsewhere(grant.protocol));
     }
@@ -316,5 +343,26 @@ fn plan(proxy: &Proxy, grant: &Grant, target: &Target) -> Plan {
         // One silent channel of several says nothing of a SPICE viewer: all are looked at together.
         idle: settings.idle_timeout.filter(|_| grant.protocol != Protocol::Spice),
         longest: settings.max_session,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stricter_of_target_and_grant_holds() {
+        use Sharing as S;
+        use Viewers::{Deny, Hub, Share, Steal};
+        let cases = [
+            (Deny, [Deny, Deny, Deny, Deny]),
+            (Steal, [Steal, Deny, Steal, Steal]),
+            (Share, [Share, Deny, Steal, Share]),
+            (Hub, [Hub, Deny, Steal, Hub]),
+        ];
+        for (target, expected) in cases {
+            let grants = [None, Some(S::Deny), Some(S::Steal), Some(S::Share)];
+            assert_eq!(grants.map(|grant| stricter(target, grant)), expected, "{target:?}");
+        }
     }
 }

@@ -91,6 +91,16 @@ fn mode(settings: &VncSecurity) -> Mode {
     }
 }
 
+/// What came of a viewer's greeting.
+pub(super) struct Viewed {
+    /// ServerInit, as the viewer got it.
+    pub(super) server_init: Vec<u8>,
+    /// What the viewer sent beyond it, which the target has got.
+    pub(super) sent: Vec<u8>,
+    /// What the target sent beyond it.
+    pub(super) early: Vec<u8>,
+}
+
 /// Takes the viewer through its handshake up to ServerInit, each message in a frame of its own. What the
 /// viewer sent beyond it is written to the target, through the `filter` of one who may only watch; what the
 /// target sent beyond it is returned.
@@ -99,7 +109,7 @@ pub(super) async fn viewer<V, T>(
     target: &mut T,
     (outcome, early): (Outcome, Vec<u8>),
     filter: Option<&mut ViewOnly>,
-) -> Result<Vec<u8>, End>
+) -> Result<Viewed, End>
 where
     V: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
@@ -111,7 +121,7 @@ where
             handshake = handshake.watching();
         }
         let (mut from_viewer, mut from_target) = (Vec::new(), early);
-        let mut buffer = [0; READ];
+        let (mut buffer, mut server_init) = ([0; READ], Vec::new());
         loop {
             let fed = advance(&mut handshake, &mut from_viewer, &mut from_target);
             while let Some(message) = handshake.to_target() {
@@ -121,13 +131,15 @@ where
             // Also when it failed: the reason, in RFB's own form, is among the messages.
             while let Some(message) = handshake.to_viewer() {
                 viewer.send(&message).await?;
+                // The last of them all.
+                server_init = message;
             }
             fed.map_err(End::Handshake)?;
             if handshake.done() {
-                let allowed = allowed(from_viewer, filter)?;
-                target.write_all(&allowed).await.map_err(|e| End::TargetFailed(e.kind()))?;
+                let sent = allowed(from_viewer, filter)?;
+                target.write_all(&sent).await.map_err(|e| End::TargetFailed(e.kind()))?;
                 target.flush().await.map_err(|e| End::TargetFailed(e.kind()))?;
-                return Ok(from_target);
+                return Ok(Viewed { server_init, sent, early: from_target });
             }
             // Both reads are cancel-safe: whichever loses has taken nothing and written nothing.
             tokio::select! {

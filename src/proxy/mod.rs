@@ -7,6 +7,8 @@ mod control;
 mod fleet;
 mod gate;
 mod greet;
+mod hub;
+mod record;
 mod refusal;
 mod resume;
 mod sessions;
@@ -37,13 +39,15 @@ use crate::limits::Cap;
 use crate::metrics::Metrics;
 use crate::net::stream::{TargetStream, ViewerStream};
 use crate::net::workers::Load;
+use crate::relay::record::{Recorder, Recording};
 use crate::relay::{Channel, End, Pump, Stop, run};
 use crate::rfb::ViewOnly;
 use crate::targets::{DialPolicy, Inventory};
-use crate::tokens::{Fingerprinter, Most, Store, Token};
+use crate::tokens::{Fingerprinter, Most, Predecessor, Revoke, Store, Token, Why};
 use crate::ws::{Offer, check_request};
 
 use gate::{Entered, Ticket, enter};
+use hub::Hubs;
 use refusal::Refusal;
 use sessions::{Admission, Seat};
 use trail::Trail;
@@ -78,10 +82,14 @@ pub struct Proxy {
     fleet: Fleet,
     /// Its limits over all proxies.
     most: Most,
+    /// An earlier process whose sessions may live on.
+    predecessor: Option<Predecessor>,
+    hubs: Arc<Hubs>,
     unauthenticated: Cap,
     fingerprints: Fingerprinter,
     audit: Audit,
     metrics: Metrics,
+    recorder: Option<Recorder>,
 }
 
 /// One viewer's try, from the request on.
@@ -90,6 +98,8 @@ struct Attempt {
     /// The allowed `Origin` of a browser.
     origin: Option<Box<str>>,
     serial_page: bool,
+    /// Where in the console's output the viewer goes on.
+    seen: Option<u64>,
     token: Option<Token>,
     visit: Option<resume::Visit>,
     trail: Trail,
@@ -105,6 +115,7 @@ struct Live {
     pump: Box<Pump<ViewerStream, TargetStream>>,
     stop: Stop,
     trail: Trail,
+    recording: Option<Recording>,
     _load: Arc<Load>,
 }
 
@@ -118,6 +129,7 @@ impl Proxy {
         unauthenticated: Cap,
         fingerprints: Fingerprinter,
     ) -> Self {
+        let hubs = Hubs::new(Arc::clone(&inventory), dial.clone());
         let mut origins = config.proxy.allowed_origins.clone();
         origins.insert(config.proxy.public_origin());
         Self {
@@ -131,10 +143,13 @@ impl Proxy {
             sessions: Sessions::new(&config.limits),
             fleet: Fleet::alone(),
             most: fleet::most(&config.limits),
+            predecessor: None,
+            hubs,
             unauthenticated,
             fingerprints,
             audit: Audit::default(),
             metrics: Metrics::default(),
+            recorder: None,
         }
     }
 
@@ -142,6 +157,30 @@ impl Proxy {
     #[must_use]
     pub fn observed(self, audit: Audit, metrics: Metrics) -> Self {
         Self { audit, metrics, ..self }
+    }
+
+    /// The same with sessions recorded where that is wanted.
+    #[must_use]
+    pub fn recording(self, recorder: Option<Recorder>) -> Self {
+        Self { recorder, ..self }
+    }
+
+    /// The recordings, if there are to be any.
+    pub fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
+    }
+
+    /// The same after an earlier process, whose sessions live on.
+    #[must_use]
+    pub fn after(self, predecessor: Option<Predecessor>) -> Self {
+        Self { predecessor, ..self }
+    }
+
+    /// Ends what an earlier process' sessions are of it.
+    pub fn tell_predecessor(&self, which: Revoke, why: Why) {
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.end(which, why);
+        }
     }
 
     /// The same as one of several.
@@ -163,6 +202,16 @@ impl Proxy {
     /// The live sessions.
     pub fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
+    }
+
+    /// Looks after the shared serial lines; to be called every few seconds, on a runtime that lasts.
+    pub fn tend_hubs(&self) {
+        self.hubs.tend();
+    }
+
+    /// Lets every shared serial line go.
+    pub fn end_hubs(&self) {
+        self.hubs.end_all();
     }
 
     /// Waits until no viewer is left.
@@ -208,6 +257,7 @@ impl Proxy {
             offer,
             origin: upgrade::origin_text(request.headers()).filter(|_| origin == Origin::Allowed),
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
+            seen: upgrade::query_value(request.uri(), "offset").and_then(|offset| offset.parse().ok()),
             trail,
             on_upgrade: hyper::upgrade::on(&mut request),
             load: Arc::clone(&connection.load),
@@ -308,10 +358,9 @@ impl Proxy {
             return None;
         };
         let mut viewer = Channel::new(stream, early, entered.plan.whole_characters);
-        let mut control = None;
-        if attempt.offer.control {
-            let (channel, hello) = control::open(&entered.seat, &entered.plan);
-            control = Some(channel);
+        let seated = control::sit(&entered.seat, &entered.plan, attempt.offer.control, attempt.seen);
+        let (control, hello) = seated.unzip();
+        if let Some(hello) = hello {
             viewer = viewer.controlled();
             if let Err(end) = viewer.tell(&hello).await {
                 self.account(&attempt.trail, &entered.seat.session, begun, &end).await;
@@ -332,11 +381,14 @@ impl Proxy {
                 greeted = greeting => greeted,
             };
             match greeted {
-                Ok(early) => entered.early = early,
+                Ok(greeting) => entered.early = record::greeting(&entered, greeting),
                 Err(end) => {
                     // The seat is kept to the last word, for a drain to wait for; the target is not.
-                    let Entered { seat, target, .. } = entered;
+                    let Entered { seat, target, recording, .. } = entered;
                     drop(target);
+                    if let Some(recording) = recording {
+                        recording.finish(end.name());
+                    }
                     self.account(&attempt.trail, &seat.session, begun, &end).await;
                     let (code, reason) = end.close();
                     viewer.close(code, &reason).await;
@@ -345,16 +397,20 @@ impl Proxy {
             }
         }
         let (stream, early_viewer, decoder) = viewer.into_parts();
-        let Entered { seat, stop, target, early, plan, .. } = entered;
+        let Entered { seat, stop, target, early, plan, recording, .. } = entered;
         let counters = Arc::clone(&seat.session.counters);
         let mut pump = Pump::new((stream, early_viewer), (target, early), decoder, &plan, counters);
         if let Some(filter) = filter {
             pump = pump.watching(filter);
         }
+        if let Some(recording) = &recording {
+            pump = pump.recorded(recording.tape());
+        }
         if let Some(control) = control {
             pump = pump.controlled(control);
         }
-        Some(Live { proxy: self, seat, begun, pump, stop, trail: attempt.trail, _load: attempt.load })
+        let Attempt { trail, load, .. } = attempt;
+        Some(Live { proxy: self, seat, begun, pump, stop, trail, recording, _load: load })
     }
 
     /// The one line every session ends with; and whether its viewer may come back.
@@ -370,8 +426,13 @@ impl Proxy {
 
 /// A session from its opening to its end.
 async fn attend(opening: Pin<Box<impl Future<Output = Option<Live>>>>) {
-    let Some(Live { proxy, seat, begun, pump, stop, trail, _load }) = opening.await else { return };
+    let Some(Live { proxy, seat, begun, pump, stop, trail, recording, _load }) = opening.await else {
+        return;
+    };
     let end = run(pump, stop).await;
+    if let Some(recording) = recording {
+        recording.finish(end.name());
+    }
     proxy.account(&trail, &seat.session, begun, &end).await;
 }
 

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::ids::Protocol;
+use crate::relay::record::RecordError;
 use crate::relay::{Channel, End};
 use crate::rfb::{CanvasServer, GreetError, MAX_REASON, clean};
 use crate::serial;
@@ -63,6 +64,9 @@ pub(super) enum Refusal {
     /// The audit log cannot be written.
     #[error("the decision cannot be written down")]
     Audit,
+    /// The session has to be recorded, and cannot be.
+    #[error("session must be recorded: {0}")]
+    Unrecorded(RecordError, Protocol),
     /// The viewer hung up meanwhile.
     #[error("viewer gone")]
     ViewerGone,
@@ -89,6 +93,7 @@ impl Refusal {
             Self::Insecure(_) => "target_tls",
             Self::Store(_) => "store",
             Self::Audit => "audit",
+            Self::Unrecorded(..) => "recording",
             Self::ViewerGone => "viewer_gone",
         }
     }
@@ -99,6 +104,7 @@ impl Refusal {
             Self::Unknown | Self::Spent(_) | Self::Busy(_) | Self::Changed(_) => StatusCode::FORBIDDEN,
             Self::Elsewhere(_) | Self::Unenforced(_) => StatusCode::FORBIDDEN,
             Self::Full(Full::Process, _) | Self::Store(_) | Self::Audit => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unrecorded(..) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Full(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) => StatusCode::BAD_GATEWAY,
             Self::Insecure(_) | Self::ViewerGone => StatusCode::BAD_GATEWAY,
@@ -110,6 +116,7 @@ impl Refusal {
             Self::Unknown | Self::Spent(_) | Self::Changed(_) => CloseCode::Policy,
             Self::Elsewhere(_) | Self::Unenforced(_) => CloseCode::Policy,
             Self::Busy(_) | Self::Full(..) | Self::Store(_) | Self::Audit => CloseCode::TryLater,
+            Self::Unrecorded(..) => CloseCode::TryLater,
             Self::Unreached(..) | Self::Ungreeted(_) | Self::Broken(_) => CloseCode::Failed,
             Self::Insecure(_) | Self::ViewerGone => CloseCode::Failed,
         }
@@ -123,6 +130,7 @@ impl Refusal {
             | Self::Changed(protocol)
             | Self::Elsewhere(protocol)
             | Self::Unenforced(protocol)
+            | Self::Unrecorded(_, protocol)
             | Self::Unreached(_, protocol) => Some(*protocol),
             // Only VNC has a greeting.
             Self::Ungreeted(_) | Self::Broken(_) | Self::Insecure(_) => Some(Protocol::Vnc),
@@ -157,6 +165,10 @@ impl Refusal {
             Self::Unenforced(_) => {
                 ("This console cannot be opened for viewing only", "Ask for a link without that restriction.")
             }
+            Self::Unrecorded(..) => (
+                "This console must be recorded, and cannot be now",
+                "Tell whoever runs this service. The link is still good: try again later.",
+            ),
             Self::Full(Full::InUse, _) => (
                 "Somebody else is using this console",
                 "It takes one viewer at a time. The link is still good: try again later.",

@@ -8,6 +8,7 @@
 //! 16 hex digits: every proxy finds it, without a key that a fleet would have to share, and it tells nothing of the
 //! token or of the hash the store has it under.
 
+use std::pin::pin;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::relay::End;
 use crate::tokens::{Grant, Keep, Offer, Token, TokenKey};
 
 use super::Proxy;
-use super::sessions::Session;
+use super::sessions::{Session, Sessions};
 
 /// How often the store hears that a session still lives.
 pub const RENEW: Duration = Duration::from_secs(20);
@@ -195,9 +196,24 @@ fn may_return(end: &End) -> bool {
         End::TargetClosed | End::TargetFailed(_) | End::ViewerClosed | End::ViewerGone => true,
         // Who was cut off may come back through another proxy: the store knows what was revoked.
         End::Silent | End::Stalled(_) | End::Drain | End::Handshake(_) | End::CutOff => true,
+        // Where it must be recorded it opens only if it can be.
+        End::Recording => true,
         End::Idle | End::MaxSession | End::TakenOver | End::Revoked => false,
         End::ServerDeleted | End::ServerMoved | End::ServerRebuilt | End::ServerStopped => false,
         End::Protocol(_) | End::Control(_) | End::ViewOnly(_) | End::MainChannel => false,
+    }
+}
+
+/// Waits until no session of this token is left here; ask for it to end first.
+pub(super) async fn vacated(sessions: &Sessions, key: &TokenKey) {
+    loop {
+        let mut left = pin!(sessions.left());
+        // From here on no leaving is missed.
+        left.as_mut().enable();
+        if !sessions.has(key) {
+            return;
+        }
+        left.await;
     }
 }
 

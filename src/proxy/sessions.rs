@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -17,9 +17,10 @@ use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::limits::{Cap, CapPermit, KeyedCap, KeyedPermit};
 use crate::net::stream::{Breaker, Resizer};
 use crate::relay::{Counters, End, Mailbox, Notice, Stop, StopHandle, stop_pair};
-use crate::tokens::{Grant, Nonce, TokenKey};
+use crate::tokens::{Grant, Nonce, Sharing, TokenKey};
 
 use super::channels::{Channels, NoChannel, Viewer};
+use super::hub::Hub;
 
 /// One console of one server.
 type Console = (TargetId, Protocol);
@@ -41,24 +42,33 @@ pub struct Session {
     /// Payload bytes so far.
     pub counters: Arc<Counters>,
     stop: StopHandle,
+    /// Set when its recording begins: whether that goes on.
+    pub(super) recorded: OnceLock<Arc<AtomicBool>>,
     /// When it got its place among those of all proxies, by the store's clock in milliseconds; none: the greatest.
     pub(super) entered: AtomicU64,
     /// What was moved when somebody last looked, and how fast: bytes and bytes a second, to viewer and to target.
     seen: [AtomicU64; 4],
     /// Set when the console is reached, if it is a line that can be broken.
     pub(super) breaker: OnceLock<Breaker>,
-    /// Set with the 101, if its viewer may come back: what it holds the store's record with.
-    pub(super) comeback: OnceLock<Nonce>,
     /// Set with it, if the line has a terminal whose size can be set.
     pub(super) resizer: OnceLock<Resizer>,
     /// Where notices for the viewer go, if it has a control channel.
     pub(super) mailbox: OnceLock<Arc<Mailbox>>,
+    /// Set with the 101, if its viewer may come back: what it holds the store's record with.
+    pub(super) comeback: OnceLock<Nonce>,
+    /// Set with the breaker, if the line is a hub's.
+    pub(super) hub: OnceLock<Arc<Hub>>,
 }
 
 impl Session {
     /// Sends a break on its line; `false`: there is no line, or none that can be broken.
     pub fn send_break(&self) -> bool {
         self.breaker.get().is_some_and(Breaker::send)
+    }
+
+    /// Whether it is recorded.
+    pub fn is_recorded(&self) -> bool {
+        self.recorded.get().is_some_and(|running| running.load(Ordering::Relaxed))
     }
 
     /// Asks it to end.
@@ -125,7 +135,7 @@ pub struct Sessions {
     projects: KeyedCap<ProjectId>,
     per_target: usize,
     empty: Notify,
-    left: Notify,
+    pub(super) left: Notify,
     pub(super) channels: Channels,
     /// What ended sessions moved. Held while one leaves, so that it is counted here or there, never both.
     ended: Mutex<Traffic>,
@@ -220,13 +230,17 @@ impl Sessions {
         let mut present = self.consoles.entry(console(&session.grant)).or_default();
         // A viewer who came back takes the place of what it left.
         let left_behind = |other: &Session| other.key == session.key && other.is_stopped();
-        if viewers == Viewers::Deny && !present.iter().all(|other| left_behind(other)) {
+        let alone = |other: &Session| other.grant.options.viewers == Some(Sharing::Deny);
+        let in_the_way =
+            |other: &Arc<Session>| !left_behind(other) && (viewers == Viewers::Deny || alone(other));
+        if present.iter().any(in_the_way) {
             return Err(Full::InUse);
         }
         // A thief takes the place of those it will end.
         let counts = |other: &&Arc<Session>| !other.further && !left_behind(other);
         let seated = || present.iter().filter(counts).count();
-        if viewers == Viewers::Share && self.per_target != 0 && seated() >= self.per_target {
+        let stay = matches!(viewers, Viewers::Share | Viewers::Hub);
+        if stay && self.per_target != 0 && seated() >= self.per_target {
             return Err(Full::Target);
         }
         present.push(Arc::clone(&session));
@@ -289,18 +303,14 @@ impl Sessions {
         left_behind.for_each(|session| session.stop(End::TakenOver));
     }
 
-    /// Waits until no session of this token is left; ask for it to end first.
-    pub(super) async fn vacated(&self, key: &TokenKey) {
-        loop {
-            let left = self.left.notified();
-            tokio::pin!(left);
-            // From here on no leaving is missed.
-            left.as_mut().enable();
-            if !self.list().iter().any(|session| session.key == *key) {
-                return;
-            }
-            left.await;
-        }
+    /// Resolves when the next session leaves; enable it, then look.
+    pub(super) fn left(&self) -> Notified<'_> {
+        self.left.notified()
+    }
+
+    /// Whether there is a session of this token.
+    pub(super) fn has(&self, key: &TokenKey) -> bool {
+        self.list().iter().any(|session| session.key == *key)
     }
 
     /// Ends every session.
@@ -329,12 +339,14 @@ impl Session {
             source,
             counters: Arc::default(),
             stop: handle,
+            recorded: OnceLock::new(),
             entered: AtomicU64::new(u64::MAX),
             seen: Default::default(),
             breaker: OnceLock::new(),
-            comeback: OnceLock::new(),
             resizer: OnceLock::new(),
             mailbox: OnceLock::new(),
+            comeback: OnceLock::new(),
+            hub: OnceLock::new(),
             grant,
         };
         (Arc::new(session), stop)

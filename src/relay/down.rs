@@ -22,6 +22,10 @@ where
     /// One buffer's worth of progress, or `Pending` when there is nothing to do or no room to do it.
     pub(super) fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.poll_write_viewer(cx));
+        // When it fails, the next round writes what the viewer is told.
+        if self.target_open && self.tape.is_some() && !ready!(self.poll_tape(cx)) {
+            return Poll::Ready(());
+        }
         if !self.target_open {
             return Poll::Pending;
         }
@@ -37,7 +41,11 @@ where
             }
         };
         self.counters.down.fetch_add(count as u64, Ordering::Relaxed);
-        self.deadlines.moved(Instant::now());
+        let now = Instant::now();
+        self.deadlines.moved(now);
+        if let Some(tape) = &self.tape {
+            tape.down(now, &buffer[start..start + count]);
+        }
         if !self.viewer_deaf {
             buffer[HEADER_ROOM..start].copy_from_slice(&self.carry[..held]);
             self.frame(buffer, held + count);

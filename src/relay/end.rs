@@ -50,6 +50,8 @@ pub enum End {
     TakenOver,
     /// Ended by an operator or by revocation.
     Revoked,
+    /// The session had to be recorded and no longer could be.
+    Recording,
     /// The server was deleted.
     ServerDeleted,
     /// The server has moved, or is on its way.
@@ -84,6 +86,7 @@ impl End {
             Self::Drain => "drain",
             Self::TakenOver => "taken_over",
             Self::Revoked => "revoked",
+            Self::Recording => "recording",
             Self::ServerDeleted => "server_deleted",
             Self::ServerMoved => "server_moved",
             Self::ServerRebuilt => "server_rebuilt",
@@ -116,6 +119,7 @@ impl End {
             Self::Drain => (CloseCode::GoingAway, "the proxy is restarting"),
             Self::TakenOver => (CloseCode::Policy, "taken over by another viewer"),
             Self::Revoked => (CloseCode::Policy, "ended by an operator"),
+            Self::Recording => (CloseCode::Failed, "this console must be recorded, and the recording failed"),
             Self::ServerDeleted => (CloseCode::Policy, "the server was deleted"),
             Self::ServerMoved => (CloseCode::Policy, "the server has moved; ask for a new link"),
             Self::ServerRebuilt => {

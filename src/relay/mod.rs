@@ -7,6 +7,7 @@ mod deadlines;
 mod down;
 mod end;
 mod pump;
+pub mod record;
 mod up;
 
 #[cfg(test)]

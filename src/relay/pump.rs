@@ -20,9 +20,10 @@ use crate::rfb::ViewOnly;
 use crate::ws::{Close, Decoder, Kind, control_frame, text_frame};
 
 use super::buffer::Buffer;
-use super::control::Control;
+use super::control::{Control, Notice, to_json};
 use super::deadlines::{CLOSING, Deadlines, Due};
 use super::end::{End, Side};
+use super::record::Tape;
 
 /// Buffers moved in each direction before other sessions on the worker get a turn. Measured: with bulk
 /// sessions on the same thread, the delay of a small message grows with this number.
@@ -124,6 +125,8 @@ pub struct Pump<V, T> {
     pub(super) whole_characters: bool,
     pub(super) view_only: bool,
     pub(super) filter: Option<Box<ViewOnly>>,
+    /// What is recorded of the session goes here.
+    pub(super) tape: Option<Box<Tape>>,
     pub(super) channel: Option<Box<Control>>,
     pub(super) counters: Arc<Counters>,
     pub(super) deadlines: Deadlines,
@@ -181,6 +184,7 @@ where
             whole_characters: plan.whole_characters,
             view_only: plan.view_only,
             filter: None,
+            tape: None,
             channel: None,
             counters,
             deadlines: Deadlines::new(Instant::now(), plan.ping, plan.idle, plan.longest),
@@ -214,6 +218,38 @@ where
         self
     }
 
+    /// The session is recorded: what goes either way is put on `tape`, and nothing is read that finds no room there.
+    #[must_use]
+    pub fn recorded(mut self: Box<Self>, tape: Tape) -> Box<Self> {
+        self.tape = Some(Box::new(tape));
+        self
+    }
+
+    /// Ready when what may be read next finds room on the tape, or there is none; `false`: it has failed, and there is
+    /// something to tell the viewer first.
+    pub(super) fn poll_tape(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Some(tape) = &mut self.tape else { return Poll::Ready(true) };
+        if ready!(tape.poll_room(cx)).is_ok() {
+            return Poll::Ready(true);
+        }
+        let strict = tape.is_strict();
+        self.tape = None;
+        if strict {
+            self.finish_for(End::Recording);
+        } else if self.channel.is_some() && !self.viewer_deaf && !self.close_queued {
+            let notice = to_json(&Notice::Recording { recording: false });
+            self.control.extend_from_slice(&text_frame(&notice));
+        }
+        Poll::Ready(false)
+    }
+
+    /// When to look at the clock again.
+    fn next_deadline(&self) -> Option<Instant> {
+        let tape = self.tape.as_ref().and_then(|tape| tape.deadline());
+        let next = self.deadlines.next();
+        if tape.is_none() { next } else { tape.min(next.or(tape)) }
+    }
+
     /// The viewer has a control channel; the decoder takes its text messages apart.
     #[must_use]
     pub fn controlled(mut self: Box<Self>, channel: Control) -> Box<Self> {
@@ -239,7 +275,7 @@ where
             self.finish_for(cause);
         }
         for _ in 0..ROUNDS {
-            while timer.poll_due(self.deadlines.next(), cx).is_ready() {
+            while timer.poll_due(self.next_deadline(), cx).is_ready() {
                 if let Poll::Ready(end) = self.on_timer(Instant::now()) {
                     return Poll::Ready(end);
                 }
@@ -252,7 +288,7 @@ where
             }
             if down.is_pending() && up.is_pending() {
                 // The deadlines may have moved closer; the timer must know before we sleep.
-                if timer.poll_due(self.deadlines.next(), cx).is_pending() {
+                if timer.poll_due(self.next_deadline(), cx).is_pending() {
                     return Poll::Pending;
                 }
                 if let Poll::Ready(end) = self.on_timer(Instant::now()) {
@@ -265,6 +301,10 @@ where
     }
 
     fn on_timer(&mut self, now: Instant) -> Poll<End> {
+        if let Some(tape) = self.tape.as_mut().filter(|tape| tape.deadline().is_some_and(|at| at <= now)) {
+            // The next look at it finds it failed.
+            tape.stall();
+        }
         loop {
             match self.deadlines.check(now) {
                 Due::Nothing => return Poll::Pending,

@@ -27,6 +27,9 @@ where
         if !self.viewer_open {
             return Poll::Pending;
         }
+        if self.tape.is_some() && !ready!(self.poll_tape(cx)) {
+            return Poll::Ready(());
+        }
         let mut buffer = Buffer::take();
         let front = if self.filter.is_some() { ViewOnly::ROOM } else { 0 };
         match ready!(poll_read(&mut self.viewer, &mut self.early_viewer, cx, &mut buffer[front..])) {
@@ -49,6 +52,9 @@ where
         if !payload.is_empty() && self.deliver && !self.target_deaf {
             self.deadlines.moved(now);
             self.counters.up.fetch_add(payload.len() as u64, Ordering::Relaxed);
+            if let Some(tape) = &self.tape {
+                tape.up(now, &buffer[payload.clone()]);
+            }
             self.up = Some(Pending { buffer, at: payload.start, end: payload.end });
             let _ = self.poll_write_target(cx);
         }

@@ -19,8 +19,8 @@ mod refusal;
 
 use damage::{Damage, Rect};
 use demo::Demo;
-use encode::PixelFormat;
-use input::{Input, Reader};
+pub(super) use encode::PixelFormat;
+pub(super) use input::{Input, Reader};
 use paint::Band;
 use refusal::Refusal;
 

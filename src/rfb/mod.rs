@@ -6,12 +6,17 @@
 //! - [`TargetGreeter`]: we are the client of the real VNC server, up to SecurityResult.
 //! - [`Handshake`]: what is left of the handshake once a viewer is there, up to and with ServerInit.
 //! - [`ViewOnly`]: what a viewer who may only watch may send.
+//! - [`fbs`] and [`PixelFormats`]: recordings, and what has to be known of a viewer to show them.
+//! - [`Screen`], [`Viewing`]: a recording as a picture, and a server that shows it.
 //! - [`CanvasServer`]: a server of our own that shows a refusal, or the demo.
 
 mod canvas;
+pub mod fbs;
 mod greet;
 #[doc(hidden)]
 pub mod oracle;
+mod pixel_format;
+mod replay;
 mod text;
 mod view_only;
 mod wire;
@@ -21,5 +26,7 @@ pub use greet::{
     Credentials, GreetError, Handshake, MAX_NAME, MAX_REASON, Mode, Outcome, Security, TargetGreeter,
     Version, ViewerGreeter,
 };
+pub use pixel_format::PixelFormats;
+pub use replay::{Screen, ScreenError, Viewing};
 pub use text::clean;
 pub use view_only::{ViewOnly, ViewOnlyError};

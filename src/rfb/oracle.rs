@@ -1,8 +1,9 @@
 //! Fuzz oracles of the RFB parsers: whatever the bytes and however they are split, the same result and no panic.
 //! The fuzz targets call them with arbitrary bytes; `cargo test` replays them on generated ones.
 
+use super::fbs;
 use super::{
-    CanvasServer, Credentials, Handshake, Mode, Outcome, Security, TargetGreeter, Version, ViewOnly,
+    CanvasServer, Credentials, Handshake, Mode, Outcome, Screen, Security, TargetGreeter, Version, ViewOnly,
     ViewerGreeter,
 };
 
@@ -183,6 +184,56 @@ pub fn canvas(data: &[u8]) {
     };
     let whole = run(usize::MAX);
     assert_eq!(run(size), whole);
+}
+
+/// Reads an FBS recording: the same records however it is split, and what was read is written the same.
+pub fn fbs(data: &[u8]) {
+    let Some((size, bytes)) = split(data) else { return };
+    let run = |size: usize| {
+        let (mut reader, mut records) = (fbs::Reader::default(), Vec::new());
+        for piece in bytes.chunks(size) {
+            reader.push(piece);
+            loop {
+                match reader.next_record() {
+                    Ok(Some(record)) => records.push(record),
+                    Ok(None) => break,
+                    Err(error) => return (records, 0, Err(error)),
+                }
+            }
+        }
+        (records, reader.leftover(), Ok(()))
+    };
+    let whole = run(usize::MAX);
+    assert_eq!(run(size), whole);
+    let (records, leftover, read) = whole;
+    if read.is_ok() && bytes.len() >= fbs::MAGIC.len() {
+        let mut written = Vec::new();
+        records.iter().for_each(|record| fbs::record(record.millis, &record.data, &mut written));
+        assert_eq!(fbs::MAGIC.len() + written.len() + leftover, bytes.len());
+    }
+}
+
+/// Shows a recorded stream: behind the handshake of a screen of 16 by 16 pixels, the same picture or error however
+/// it is split.
+pub fn screen(data: &[u8]) {
+    let Some((size, bytes)) = split(data) else { return };
+    let format = [32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0];
+    let init = [&[0, 16, 0, 16][..], &[0; 20]].concat();
+    let begun = fbs::handshake(&init, format);
+    let run = |size: usize| {
+        let mut screen = Screen::default();
+        let mut shown = screen.feed(&begun);
+        for piece in bytes.chunks(size) {
+            shown = shown.and_then(|()| screen.feed(piece));
+        }
+        (shown, screen.size(), screen.name().to_owned(), screen.pixels().to_vec())
+    };
+    let (whole, pieces) = (run(usize::MAX), run(size));
+    assert_eq!(whole.0, pieces.0);
+    // What was drawn before an error, or of a rectangle that has not all come, is nobody's concern.
+    if whole.0.is_ok() {
+        assert_eq!((whole.1, &whole.2), (pieces.1, &pieces.2));
+    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! One connection: TLS if configured, HTTP with its limits, and each request to the part it is for.
 
 use std::convert::Infallible;
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Content};
 use crate::api::{Api, Source};
 use crate::audit::Audit;
 use crate::limits::{Cap, CapPermit};
@@ -78,7 +78,12 @@ pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) audit: Audit,
     pub(super) metrics: Metrics,
+    /// Not to be sent new connections.
+    pub(super) unready: AtomicBool,
+    /// Takes no new consoles.
     pub(super) draining: AtomicBool,
+    /// Another process accepts now: connections are not kept for further requests.
+    pub(super) followed: AtomicBool,
 }
 
 /// How long a refused client may take to hear of it.
@@ -100,10 +105,12 @@ pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
         let (shared, connection, held) = (Arc::clone(&shared), connection.clone(), Arc::clone(&held));
         async move {
             let on_upgrade = request.extensions().get::<OnUpgrade>().cloned();
-            let response = route(&shared, roles, request, &connection).await;
-            if let Some(on_upgrade) =
-                on_upgrade.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS)
-            {
+            let mut response = route(&shared, roles, request, &connection).await;
+            let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if !switching && shared.followed.load(Ordering::SeqCst) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if let Some(on_upgrade) = on_upgrade.filter(|_| !switching) {
                 tokio::spawn(hang_up(on_upgrade, held));
             }
             Ok::<_, Infallible>(response)
@@ -159,15 +166,26 @@ async fn route(
     roles: Roles,
     mut request: Request<Incoming>,
     connection: &Connection,
-) -> Response<Full<Bytes>> {
+) -> Response<Content> {
     if let Some(refused) = oversized(&request) {
-        return refused;
+        return refused.map(Either::Left);
     }
     let source = shared.proxy.source(connection.peer, request.headers());
     if roles.admin {
         request.extensions_mut().insert(Source(source));
-        return shared.admin.respond(request, shared.draining.load(Ordering::SeqCst)).await;
+        return shared.admin.respond(request, shared.unready.load(Ordering::SeqCst)).await;
     }
+    serve_public(shared, roles, source, request, connection).await.map(Either::Left)
+}
+
+/// What is not the admin listener's.
+async fn serve_public(
+    shared: &Shared,
+    roles: Roles,
+    source: IpAddr,
+    request: Request<Incoming>,
+    connection: &Connection,
+) -> Response<Full<Bytes>> {
     if roles.proxy {
         if ws::is_upgrade(request.headers()) {
             // Connections made before the drain began could still ask for consoles.

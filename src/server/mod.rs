@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -18,27 +18,41 @@ use crate::fleet::{Fleet, Local, Roster};
 use crate::ids::TargetId;
 use crate::limits::Cap;
 use crate::metrics::Metrics;
+use crate::net::inherit::Heritage;
 use crate::net::listen::{Acceptor, ListenError, bind};
 use crate::net::tls::{TlsAcceptor, TlsError};
 use crate::net::workers::{Handler, Workers};
 use crate::once::Once;
 use crate::proxy::{self, Proxy};
 use crate::relay::End;
+use crate::relay::record::{RecordError, Recorder};
 use crate::targets::{Changes, DialPolicy, Registry, RegistryError};
 use crate::tokens::{
-    Fingerprinter, Live, MemoryStore, Metered, RedisSetupError, RedisStore, Revoke, Revoker, Store,
-    TokenError,
+    Fingerprinter, Live, MemoryStore, Metered, Movable, Predecessor, RedisSetupError, RedisStore, Revoke,
+    Revoker, Store, TokenError, Why,
 };
 use crate::web::{InvalidFrameAncestor, Web};
 
 mod connection;
+mod handover;
+mod succession;
 
 pub use connection::http;
 
 use connection::{Roles, Shared};
+use handover::{Estate, Generations, Old};
+use succession::{hand_over, outlive};
+
+pub use handover::HandOverError;
 
 /// One part of the token store is swept at each tick: all of it in a minute or so.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// How often old recordings are looked for: the disk is full sooner than they are old, so this is not for sudden
+/// need.
+const EXPIRE: Duration = Duration::from_secs(60);
+/// How often shared serial lines are looked after: a line to capture that was down is dialled again so often.
+const TEND: Duration = Duration::from_secs(5);
 
 /// After the drain's deadline, how long the last close frames may take.
 const LAST_WORDS: Duration = Duration::from_secs(6);
@@ -76,6 +90,12 @@ pub enum ServerError {
     /// The audit log.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The place for recordings.
+    #[error(transparent)]
+    Recording(#[from] RecordError),
+    /// What the process before this one left.
+    #[error(transparent)]
+    HandOver(#[from] HandOverError),
     /// Threads or sockets.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
@@ -88,6 +108,8 @@ pub enum Command {
     Reload,
     /// Take no new consoles, wait for the live ones, then end.
     Drain,
+    /// Start the program in this process' place; its sessions live on here, and it ends with the last.
+    HandOver,
 }
 
 /// Which of the parts a process serves; the admin listener is always there.
@@ -107,10 +129,20 @@ pub struct Server {
     config: Config,
     listeners: Vec<(TcpListener, &'static str, Roles)>,
     shared: Arc<Shared>,
-    /// The store that has to be swept, if it is ours.
-    memory: Option<Arc<MemoryStore>>,
+    memory: Option<Memory>,
     /// Kept by a process that has sessions.
     roster: Option<Roster>,
+    /// The process before this one, which waits for our word, and where its part of our revocations goes.
+    before: Option<(Old, mpsc::Receiver<(Revoke, Why)>)>,
+    predecessor: Option<Predecessor>,
+}
+
+/// The store, if it is this process' own.
+#[derive(Clone)]
+struct Memory {
+    /// What has to be swept.
+    store: Arc<MemoryStore>,
+    movable: Arc<Movable>,
 }
 
 /// Where a server listens, ports decided.
@@ -131,12 +163,39 @@ impl Server {
     }
 
     /// As [`Server::new`], but serves only what `role` says. A store in memory takes its time from `clock`.
-    pub fn with_clock(mut config: Config, role: Role, clock: Clock) -> Result<Self, ServerError> {
+    pub fn with_clock(config: Config, role: Role, clock: Clock) -> Result<Self, ServerError> {
+        Self::inheriting(config, role, clock, Heritage::default())
+    }
+
+    /// As [`Server::with_clock`], with what was passed on to this process. If another one is to be followed, its
+    /// tokens and files are taken over here, and it is told so by [`Server::run`].
+    pub fn inheriting(
+        mut config: Config,
+        role: Role,
+        clock: Clock,
+        mut heritage: Heritage,
+    ) -> Result<Self, ServerError> {
         if role != Role::All && matches!(config.tokens.store, TokenStore::Memory) {
             return Err(ServerError::Alone);
         }
         let tls = config.tls.as_ref().map(|files| TlsAcceptor::load(files, &config.listen)).transpose()?;
-        let listeners = bind_all(&mut config, role)?;
+        let listeners = bind_all(&mut config, role, &mut heritage)?;
+        let https = config.proxy.public_url.starts_with("https:");
+        let web = Web::new(&config.proxy.frame_ancestors, https)?;
+        let (store, memory, redis) = open_store(&config, &clock)?;
+        let once = redis.clone().map(|redis| redis as Arc<dyn Once>);
+        let authenticator = Authenticator::new(&config, &clock, once)?;
+        // From here on what another process has: everything else that could fail is behind us.
+        let mut old = heritage.control().map(Old::new);
+        if let Some(Estate { packed, ago }) = old.as_mut().map(Old::receive).transpose()? {
+            info!(tokens = packed.len(), "taken over from the process before this one");
+            if let Some(memory) = &memory {
+                memory.store.unpack(packed, ago);
+            }
+        }
+        let (predecessor, before) = old
+            .map(|old| (Predecessor::new(), old))
+            .map_or((None, None), |((to, ends), old)| (Some(to), Some((old, ends))));
         let audit = match &config.audit {
             Some(settings) => Audit::open(settings, clock.clone())?,
             None => Audit::default(),
@@ -145,9 +204,6 @@ impl Server {
         let database = config.inventory_database.as_deref();
         let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
         let inventory = Arc::clone(registry.inventory());
-        let (store, memory, redis) = open_store(&config, &clock)?;
-        let once = redis.clone().map(|redis| redis as Arc<dyn Once>);
-        let authenticator = Authenticator::new(&config, &clock, once)?;
         let fleet = Fleet::new(&config.proxy.name, redis);
         let metrics = Metrics::default();
         let store: Arc<dyn Store> = Arc::new(Metered::new(store, metrics.clone()));
@@ -161,14 +217,21 @@ impl Server {
             unauthenticated.clone(),
             fingerprints.clone(),
         );
-        let proxy = Arc::new(proxy.observed(audit.clone(), metrics.clone()).in_fleet(fleet.clone()));
+        let recorder = match &config.recording {
+            Some(settings) if role != Role::Issuer => {
+                Some(Recorder::start(settings, audit.clone(), clock.clone())?)
+            }
+            _ => None,
+        };
+        let proxy = proxy.observed(audit.clone(), metrics.clone()).recording(recorder);
+        let proxy = proxy.after(predecessor.clone());
+        let proxy = Arc::new(proxy.in_fleet(fleet.clone()));
         let roster = Roster::new(fleet, Arc::clone(proxy.sessions()) as Arc<dyn Local>);
-        let live = Arc::new(roster.clone()) as Arc<dyn Live>;
+        let live = Generations { own: roster.clone(), before: predecessor.clone() };
+        let live = Arc::new(live) as Arc<dyn Live>;
         let revoker = Revoker::new(Arc::clone(&store), Arc::clone(&live));
         let kept = (role != Role::Issuer).then(|| roster.clone());
         let admin = Admin::new(&config.admin, Arc::clone(&proxy), roster, Arc::clone(&registry), revoker);
-        let https = config.proxy.public_url.starts_with("https:");
-        let web = Web::new(&config.proxy.frame_ancestors, https)?;
         let admin = admin.observed(audit.clone(), metrics.clone()).with_pages(web.clone());
         let inventory = Arc::clone(&inventory);
         let api = Api::new(&config, inventory, Arc::clone(&store), fingerprints, authenticator, clock, live);
@@ -185,9 +248,11 @@ impl Server {
             registry,
             store,
             audit,
+            unready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            followed: AtomicBool::new(false),
         });
-        Ok(Self { config, listeners, shared, memory, roster: kept })
+        Ok(Self { config, listeners, shared, memory, roster: kept, before, predecessor })
     }
 
     /// The configuration in force, with the ports that were bound.
@@ -209,34 +274,51 @@ impl Server {
     /// Serves until told to drain (or until `commands` closes), and ends when the last session has ended or
     /// the drain's deadline has passed.
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), ServerError> {
-        let Self { config, listeners, shared, memory, roster } = self;
+        let Self { config, listeners, shared, memory, roster, before, predecessor } = self;
         let handler: Handler = {
             let shared = Arc::clone(&shared);
             Arc::new(move |accepted| Box::pin(connection::serve(Arc::clone(&shared), accepted)))
         };
         let workers = Arc::new(Workers::start(config.proxy.workers, &handler)?);
         shared.metrics.show_workers(workers.loads());
-        let mut acceptors = Vec::with_capacity(listeners.len());
-        for (index, (listener, role, _)) in listeners.into_iter().enumerate() {
-            info!(address = %listener.local_addr()?, role, tls = shared.tls.is_some(), "listening");
-            let workers = Arc::clone(&workers);
-            let take = move |socket, peer| workers.hand_over(socket, peer, index);
-            acceptors.push((role, Acceptor::start(listener, role, take)?));
+        let doors = Doors { workers: Arc::clone(&workers), tls: shared.tls.is_some() };
+        if let Some((mut old, ends)) = before {
+            old.started()?;
+            let store = Arc::clone(&shared.store);
+            tokio::spawn(async move {
+                match old.serve(store, ends).await {
+                    Ok(()) => info!("the process before this one has ended"),
+                    Err(error) => warn!(%error, "the process before this one is out of reach"),
+                }
+            });
         }
+        let listeners = listeners.into_iter().map(|(listener, role, _)| (role, listener));
+        let mut acceptors = doors.open(listeners.collect())?;
         let serve = async {
-            attend(&config, &shared, memory.as_deref(), &mut commands).await;
-            drain(&config, &shared, acceptors).await;
+            loop {
+                match attend(&config, &shared, memory.as_ref(), &mut commands).await {
+                    Next::Drain => break drain(&config, &shared, acceptors).await,
+                    Next::HandOver => {}
+                }
+                match hand_over(&config, &shared, memory.as_ref(), &doors, acceptors).await? {
+                    Ok(()) => break outlive(&config, &shared, predecessor.as_ref(), &mut commands).await,
+                    Err(same) => acceptors = same,
+                }
+            }
+            Ok::<_, ServerError>(())
         };
         match &roster {
             Some(roster) => {
                 tokio::select! {
-                    () = serve => {}
+                    served = serve => served?,
                     () = roster.keep() => {}
                 }
                 roster.part().await;
             }
-            None => serve.await,
+            None => serve.await?,
         }
+        stop_recorder(&shared).await;
+        drop(doors);
         shared.audit.record(|| Event::new(audit::Kind::Stop));
         if !shared.audit.flush().await {
             error!("the audit log's last lines were not written");
@@ -251,14 +333,39 @@ impl Server {
     }
 }
 
+/// The listeners in the order of their roles, as a server has them.
+type Listeners = Vec<(&'static str, TcpListener)>;
+
+/// And those who accept from them.
+type Acceptors = Vec<(&'static str, Acceptor)>;
+
+/// What accepting takes.
+struct Doors {
+    workers: Arc<Workers>,
+    tls: bool,
+}
+
+impl Doors {
+    fn open(&self, listeners: Listeners) -> Result<Acceptors, ServerError> {
+        let open = |(index, (role, listener)): (usize, (&'static str, TcpListener))| {
+            info!(address = %listener.local_addr()?, role, tls = self.tls, "listening");
+            let workers = Arc::clone(&self.workers);
+            let take = move |socket, peer| workers.hand_over(socket, peer, index);
+            Ok((role, Acceptor::start(listener, role, take)?))
+        };
+        listeners.into_iter().enumerate().map(open).collect()
+    }
+}
+
 /// A store, and once more as what it is.
-type Opened = (Arc<dyn Store>, Option<Arc<MemoryStore>>, Option<Arc<RedisStore>>);
+type Opened = (Arc<dyn Store>, Option<Memory>, Option<Arc<RedisStore>>);
 
 fn open_store(config: &Config, clock: &Clock) -> Result<Opened, RedisSetupError> {
     match &config.tokens.store {
         TokenStore::Memory => {
-            let memory = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
-            Ok((Arc::clone(&memory) as Arc<dyn Store>, Some(memory), None))
+            let store = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
+            let movable = Arc::new(Movable::new(Arc::clone(&store)));
+            Ok((Arc::clone(&movable) as Arc<dyn Store>, Some(Memory { store, movable }), None))
         }
         TokenStore::Redis(settings) => {
             let redis = Arc::new(RedisStore::open(settings)?);
@@ -268,12 +375,17 @@ fn open_store(config: &Config, clock: &Clock) -> Result<Opened, RedisSetupError>
 }
 
 /// Binds the role's listeners, one socket where addresses are equal, and puts the ports into the configuration.
-fn bind_all(config: &mut Config, role: Role) -> Result<Vec<(TcpListener, &'static str, Roles)>, ServerError> {
+fn bind_all(
+    config: &mut Config,
+    role: Role,
+    heritage: &mut Heritage,
+) -> Result<Vec<(TcpListener, &'static str, Roles)>, ServerError> {
     let listen = config.listen.clone();
     let (api, proxy) = (role != Role::Proxy, role != Role::Issuer);
     let mut listeners = Vec::with_capacity(3);
     let mut add = |address, name, roles| {
-        listeners.push((bind(address, name)?, name, roles));
+        let inherited = heritage.listener(name, address);
+        listeners.push((inherited.map_or_else(|| bind(address, name), Ok)?, name, roles));
         Ok::<_, ServerError>(())
     };
     if api && proxy && listen.api == listen.proxy {
@@ -308,16 +420,26 @@ fn bind_all(config: &mut Config, role: Role) -> Result<Vec<(TcpListener, &'stati
     Ok(listeners)
 }
 
-/// Keeps house until told to drain: sweeps the store, reloads what changed.
+/// What an attendant was told to do next.
+enum Next {
+    Drain,
+    HandOver,
+}
+
+/// Keeps house until told to go: sweeps the store, reloads what changed.
 async fn attend(
     config: &Config,
     shared: &Shared,
-    memory: Option<&MemoryStore>,
+    memory: Option<&Memory>,
     commands: &mut mpsc::Receiver<Command>,
-) {
+) -> Next {
     let mut sweep = tokio::time::interval(SWEEP);
+    let mut expire = tokio::time::interval(EXPIRE);
     let mut renew = tokio::time::interval(proxy::RENEW);
     let mut renewing = tokio::spawn(std::future::ready(()));
+    // An issuer alone has no business with consoles.
+    let proxies = shared.roles.iter().any(|roles| roles.proxy);
+    let mut tend = tokio::time::interval(TEND);
     let mut files = config.target_files();
     files.extend(shared.tls.iter().flat_map(TlsAcceptor::files));
     let mut watch = watch::Watch::new(files).await;
@@ -327,19 +449,45 @@ async fn attend(
             command = commands.recv() => match command {
                 Some(Command::Reload) => {
                     reload(config, shared);
+                    if proxies {
+                        shared.proxy.tend_hubs();
+                    }
                     shared.audit.reopen();
                 }
-                Some(Command::Drain) | None => return,
+                Some(Command::Drain) | None => return Next::Drain,
+                Some(Command::HandOver) => return Next::HandOver,
             },
             () = watch.changed(watch::EVERY) => reload(config, shared),
+            _ = tend.tick(), if proxies => shared.proxy.tend_hubs(),
             _ = sweep.tick() => {
-                memory.map(MemoryStore::sweep);
+                memory.map(|memory| memory.store.sweep());
+            }
+            _ = expire.tick() => {
+                if let Some(recorder) = shared.proxy.recorder().cloned() {
+                    // The disk decides how long this takes. Two at once do no harm.
+                    tokio::task::spawn_blocking(move || expire_recordings(&recorder));
+                }
             }
             // A round that takes longer, with a store that does not answer, is not overtaken.
             _ = renew.tick(), if renewing.is_finished() => {
                 renewing = tokio::spawn(Arc::clone(&shared.proxy).renew());
             }
         }
+    }
+}
+
+fn expire_recordings(recorder: &Recorder) {
+    if let Err(error) = recorder.sweep(SystemTime::now()) {
+        error!(%error, "old recordings cannot be looked for");
+    }
+}
+
+/// Sessions are over: what was recorded of them is written to the end.
+async fn stop_recorder(shared: &Shared) {
+    let Some(recorder) = shared.proxy.recorder().cloned() else { return };
+    let stopped = tokio::task::spawn_blocking(move || recorder.stop());
+    if tokio::time::timeout(LAST_WORDS, stopped).await.is_err() {
+        error!("the disk did not take the last of the recordings");
     }
 }
 
@@ -392,24 +540,35 @@ fn revoke_void(shared: &Shared, changes: &Changes) {
     });
 }
 
-/// Takes no new connections on the proxy and API, waits for live sessions, then tells the rest to go. The
-/// admin listener answers until the end, so that a load balancer sees the drain.
-async fn drain(config: &Config, shared: &Shared, acceptors: Vec<(&'static str, Acceptor)>) {
+/// Says that it is not ready any more; then takes no new connections on the proxy and API, waits for live sessions,
+/// and tells the rest to go. The admin listener answers until the end, so that a load balancer sees the drain.
+async fn drain(config: &Config, shared: &Shared, acceptors: Acceptors) {
+    shared.unready.store(true, Ordering::SeqCst);
+    if !config.proxy.unready.is_zero() {
+        info!(time = ?config.proxy.unready, "not ready any more; connections are taken until the balancer has noticed");
+        tokio::time::sleep(config.proxy.unready).await;
+    }
     shared.draining.store(true, Ordering::SeqCst);
     let (admin, public): (Vec<_>, Vec<_>) = acceptors.into_iter().partition(|(role, _)| *role == "admin");
     for (_, acceptor) in public {
         acceptor.stop();
     }
+    drain_by(config.proxy.drain, shared).await;
+    for (_, acceptor) in admin {
+        acceptor.stop();
+    }
+}
+
+/// Waits so long for live sessions, then tells the rest to go.
+async fn drain_by(deadline: Duration, shared: &Shared) {
     let sessions = shared.proxy.sessions();
-    info!(sessions = sessions.count(), deadline = ?config.proxy.drain, "draining");
-    if tokio::time::timeout(config.proxy.drain, shared.proxy.drained()).await.is_err() {
+    info!(sessions = sessions.count(), ?deadline, "draining");
+    if tokio::time::timeout(deadline, shared.proxy.drained()).await.is_err() {
         info!(sessions = sessions.count(), "the drain's time is over: ending the rest");
         sessions.stop_all(&End::Drain);
         if tokio::time::timeout(LAST_WORDS, shared.proxy.drained()).await.is_err() {
             warn!(sessions = sessions.count(), "sessions cut off without goodbye");
         }
     }
-    for (_, acceptor) in admin {
-        acceptor.stop();
-    }
+    shared.proxy.end_hubs();
 }

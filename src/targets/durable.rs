@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -31,6 +32,9 @@ pub enum DurableError {
         /// Its format.
         found: u64,
     },
+    /// Another process has taken it over.
+    #[error("{}: the process after this one has it", .0.display())]
+    Released(PathBuf),
     /// Anything else: not a database, in use by another process, an I/O error.
     #[error("{}: {source}", path.display())]
     Failed {
@@ -49,6 +53,8 @@ pub(super) struct Durable {
     open: Open,
     /// Absent after an I/O error: redb wants a database opened anew then.
     database: Mutex<Option<Database>>,
+    /// Left to another process.
+    released: AtomicBool,
 }
 
 impl Durable {
@@ -65,7 +71,12 @@ impl Durable {
     }
 
     fn with(path: &Path, open: Open) -> Result<Self, DurableError> {
-        let durable = Self { path: path.to_owned(), open, database: Mutex::new(None) };
+        let durable = Self {
+            path: path.to_owned(),
+            open,
+            database: Mutex::new(None),
+            released: AtomicBool::new(false),
+        };
         let found = durable.run(|database| {
             let write = database.begin_write()?;
             let found = {
@@ -122,8 +133,18 @@ impl Durable {
         })
     }
 
+    /// Closes the file, for another process to open it; or takes it back.
+    pub(super) fn release(&self, released: bool) {
+        let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        self.released.store(released, Ordering::SeqCst);
+        *slot = None;
+    }
+
     fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, DurableError> {
         let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.released.load(Ordering::SeqCst) {
+            return Err(DurableError::Released(self.path.clone()));
+        }
         let done = match slot.as_ref() {
             Some(database) => work(database),
             None => (self.open)().and_then(|database| work(slot.insert(database))),
@@ -215,9 +236,13 @@ mod tests {
         durable.remove("b").unwrap();
         durable.remove("never").unwrap();
         assert!(matches!(Durable::open(&path), Err(DurableError::Failed { .. })), "one process at a time");
-        drop(durable);
+        durable.release(true);
         let again = Durable::open(&path).unwrap();
+        assert!(matches!(durable.put("c", "{}"), Err(DurableError::Released(_))));
         assert_eq!(again.all().unwrap(), [("a".to_owned(), "{\"id\":\"a\"}".to_owned())]);
+        drop(again);
+        durable.release(false);
+        durable.put("c", "{}").unwrap();
     }
 
     #[test]

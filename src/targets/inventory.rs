@@ -108,6 +108,11 @@ impl Inventory {
         all
     }
 
+    /// The servers that `wanted` picks, in no order.
+    pub fn select(&self, wanted: impl Fn(&Target) -> bool) -> Vec<Arc<Entry>> {
+        self.0.load().by_id.values().filter(|entry| wanted(&entry.target)).cloned().collect()
+    }
+
     /// Puts `target` in the place of the server of this id, or removes it; whether grants for it are void now.
     /// Only one caller at a time: [`super::Registry`] sees to it.
     pub(super) fn set(&self, id: &TargetId, target: Option<Target>) -> bool {

@@ -104,6 +104,13 @@ impl Registry {
         self.inventory.replace(all)
     }
 
+    /// Closes the database, for another process to open it; or takes it back. Meanwhile it is not changed.
+    pub fn release(&self, released: bool) {
+        if let Some(durable) = &self.durable {
+            durable.release(released);
+        }
+    }
+
     /// Where the target of this id is written.
     pub fn source(&self, id: &TargetId) -> Option<Source> {
         let known = self.known();

@@ -109,11 +109,13 @@ impl<'a> Story<'a> {
     }
 }
 
+/// One rule, in words and as a test.
+type Rule = (&'static str, fn(&Harness));
+
 /// Every rule that needs no crowd.
 #[expect(clippy::print_stderr, reason = "captured by the test harness, shown beside a failed assertion")]
 pub(crate) fn semantics(harness: &Harness) {
-    type Rule = fn(&Harness);
-    let rules: &[(&str, Rule)] = &[
+    let rules: &[Rule] = &[
         ("a token opens once", opens_once),
         ("an unknown token is unknown", unknown),
         ("a key in use is not given twice", exists),

@@ -12,9 +12,12 @@ use super::{
 
 mod comeback;
 mod outstanding;
+mod pack;
 mod table;
 
 use table::Table;
+
+pub use pack::Packed;
 
 /// Keeps tokens in memory, at most `capacity` records of all kinds (fresh, claimed, spent, and expired ones
 /// not yet swept).
@@ -46,6 +49,17 @@ impl MemoryStore {
 
     /// So many calls of [`MemoryStore::sweep`] visit every record once.
     pub const SWEEPS: usize = table::PARTS;
+
+    /// Takes every record out. Whoever calls this sees to it that nothing else is asked meanwhile.
+    pub fn pack(&self) -> Vec<Packed> {
+        self.table.pack(self.clock.now())
+    }
+
+    /// Puts records in that were taken out of an empty store's predecessor so long ago; of those beyond the
+    /// capacity as well.
+    pub fn unpack(&self, packed: Vec<Packed>, ago: Duration) {
+        self.table.unpack(packed, self.clock.now(), ago);
+    }
 
     /// How many records are held.
     pub fn len(&self) -> usize {
@@ -184,6 +198,32 @@ mod tests {
         contract::outstanding(&harness(1_000));
         contract::outstanding(&swept(1_000));
         contract::outstanding_races(&harness(10_000), 100, 20);
+    }
+
+    /// A store whose records are taken out, through JSON and back in whenever time passes.
+    fn moving(capacity: usize) -> Harness {
+        let clock = Clock::manual();
+        let store = MemoryStore::new(clock.clone(), capacity);
+        let store = std::sync::Arc::new(super::super::Movable::new(std::sync::Arc::new(store)));
+        let moved = store.clone();
+        let advance = move |by| {
+            let json = serde_json::to_string(&moved.pack()).unwrap();
+            clock.advance(by);
+            moved.unpack(serde_json::from_str(&json).unwrap(), by);
+        };
+        Harness { store, advance: Box::new(advance) }
+    }
+
+    #[test]
+    fn keeps_the_contract_when_moved_at_every_step() {
+        contract::semantics(&moving(100_000));
+        contract::outstanding(&moving(1_000));
+        contract::capacity(&moving(8), 8);
+    }
+
+    #[test]
+    fn agrees_with_the_model_when_moved_at_every_step() {
+        contract::model::agrees(|| moving(1_000));
     }
 
     #[test]

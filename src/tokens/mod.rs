@@ -18,10 +18,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config;
 use crate::ids::{Generation, GrantId, ProjectId, Protocol, RequestId, TargetId, UserId};
 
 mod memory;
 mod metered;
+mod moving;
 mod random;
 mod redis;
 mod resume;
@@ -31,9 +33,10 @@ mod token;
 #[cfg(test)]
 pub(crate) mod contract;
 
-pub use memory::MemoryStore;
+pub use memory::{MemoryStore, Packed};
 pub use metered::Metered;
-pub use redis::{Entry, Manner, Most, News, Place, Record, RedisSetupError, RedisStore, Unsafe};
+pub use moving::{Answer, Asked, Call, Movable, Predecessor, Successor, perform};
+pub use redis::{Entry, Manner, Most, News, Place, Present, Record, RedisSetupError, RedisStore, Unsafe};
 pub use resume::{Keep, Offer, Resumed};
 pub use revoke::{Live, Revoke, Revoked, Revoker, Why};
 pub use token::{Fingerprinter, Token, TokenError, TokenKey};
@@ -77,12 +80,28 @@ pub struct Options {
     pub enforce_expiry: bool,
     /// The only address the token opens from.
     pub client_address: Option<IpAddr>,
+    /// Whether the session is recorded; the target may want it more.
+    pub record: config::Record,
     /// The console is for a native SPICE client: OpenStack's `spice-direct`.
     pub direct: bool,
+    /// What becomes of other viewers of the console, where that is stricter than the target's own rule.
+    pub viewers: Option<Sharing>,
+}
+
+/// What a viewer makes of others on its console, from strict to generous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// It comes to an empty console only, and nobody comes while it is there.
+    Deny,
+    /// It ends those who are there.
+    Steal,
+    /// All stay.
+    Share,
 }
 
 /// Names one attempt to use a token. A repeated call with the same nonce gets the same answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Nonce(pub u128);
 
 impl Nonce {
@@ -93,7 +112,7 @@ impl Nonce {
 }
 
 /// Answer to a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Claim {
     /// The caller holds the token for [`LEASE`].
     Won(Arc<Grant>),
@@ -106,7 +125,7 @@ pub enum Claim {
 }
 
 /// Answer to a confirm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Confirm {
     /// The token is spent and this caller's.
     Confirmed,
@@ -115,7 +134,7 @@ pub enum Confirm {
 }
 
 /// What a token would open, without using it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peek {
     /// The grant.
     pub grant: Arc<Grant>,
@@ -124,7 +143,7 @@ pub struct Peek {
 }
 
 /// Why a store did not answer.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreError {
     /// The store holds as many records as it may.
     #[error("the token store is full ({0} records); raise tokens.capacity or shorten tokens.ttl")]

@@ -41,7 +41,7 @@ use names::TokenNames;
 use route::Route;
 use script::{Scripts, Step};
 
-pub use live::{Entry, Manner, Most, News, Place, Record};
+pub use live::{Entry, Manner, Most, News, Place, Present, Record};
 pub use vet::Unsafe;
 
 /// How long a call may take in all, the second try included: who waits is told 503 within two seconds.

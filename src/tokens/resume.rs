@@ -14,10 +14,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Grant, TokenKey};
 
 /// What a viewer is offered with its 101.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// SHA-256 of the secret it brings back.
     pub secret: TokenKey,
@@ -30,7 +32,7 @@ pub struct Offer {
 }
 
 /// A viewer who may come back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resumed {
     /// What the token permits.
     pub grant: Arc<Grant>,
@@ -39,7 +41,7 @@ pub struct Resumed {
 }
 
 /// Answer to a session that goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Keep {
     /// Its viewer may come back.
     Kept,

@@ -9,7 +9,7 @@ use crate::ids::{ProjectId, TargetId, UserId};
 use super::{Grant, Store, StoreError, StoreFuture, TokenKey};
 
 /// Which grants are to end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Revoke {
     /// One token's.
     Token(TokenKey),

@@ -18,7 +18,7 @@ mod route;
 use files::{EMBEDDED, File};
 pub use policy::InvalidFrameAncestor;
 use policy::Policies;
-use route::{OPERATOR_PAGE, Place, route};
+use route::{OPERATOR_PAGE, Place, RECORDINGS_PAGE, route};
 
 /// A page, an asset or a refusal, whole.
 pub type Page = Response<Full<Bytes>>;
@@ -65,11 +65,13 @@ impl Web {
         Some(self.finish(request, response))
     }
 
-    /// As [`Web::respond`] for the listener of operators, which has one page, at `/`, and shows it in no frame.
+    /// As [`Web::respond`] for the listener of operators, which has two pages, at `/` and `/recordings.html`, and shows
+    /// them in no frame.
     #[must_use]
     pub fn operator<B>(&self, request: &Request<B>) -> Option<Page> {
         let response = match request.uri().path() {
             "/" => self.page(OPERATOR_PAGE),
+            path if path.strip_prefix('/') == Some(RECORDINGS_PAGE) => self.page(RECORDINGS_PAGE),
             path => self.asset(path.strip_prefix("/assets/")?, request.headers())?,
         };
         Some(self.finish(request, response))
@@ -136,7 +138,7 @@ impl Web {
 
 /// What the operator's page is made of; viewers have no use for it.
 fn is_operators(asset: &str) -> bool {
-    asset.starts_with("admin-")
+    asset.starts_with("admin-") || asset.starts_with("player-")
 }
 
 fn ok(file: &File, body: &'static [u8]) -> Page {

@@ -2,7 +2,7 @@
 
 use hyper::header::HeaderValue;
 
-use super::route::{OPERATOR_PAGE, SERIAL_PAGE};
+use super::route::{OPERATOR_PAGE, RECORDINGS_PAGE, SERIAL_PAGE};
 
 /// A `frame_ancestors` entry that is not one CSP source expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,7 @@ pub(super) struct Policies {
     vnc: HeaderValue,
     serial: HeaderValue,
     operator: HeaderValue,
+    recordings: HeaderValue,
     asset: HeaderValue,
 }
 
@@ -38,6 +39,7 @@ impl Policies {
             serial: page("'self' 'unsafe-inline'", &ancestors)?,
             // A page that ends sessions by a click belongs into nobody's frame, dashboards included.
             operator: page("'self'", "'none'")?,
+            recordings: page("'self' 'unsafe-inline'", "'none'")?,
             // An asset opened by itself is a document that may do nothing.
             asset: HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
         })
@@ -47,6 +49,7 @@ impl Policies {
         match page {
             SERIAL_PAGE => &self.serial,
             OPERATOR_PAGE => &self.operator,
+            RECORDINGS_PAGE => &self.recordings,
             _ => &self.vnc,
         }
     }

@@ -3,6 +3,8 @@
 /// The serial page's file; no URL names it, for it answers paths that end in `/`.
 pub(super) const SERIAL_PAGE: &str = "serial.html";
 
+/// The page of recordings, on the admin listener too.
+pub(super) const RECORDINGS_PAGE: &str = "recordings.html";
 /// The operator's page, on the admin listener alone.
 pub(super) const OPERATOR_PAGE: &str = "admin.html";
 
@@ -62,6 +64,7 @@ mod tests {
             ("/", Some("x=token=T"), None),
             ("/serial/pod.region", Some("token=T"), None),
             ("/serial.html", Some("token=T"), None),
+            ("/recordings.html", None, None),
             ("/admin.html", None, None),
             ("/vnc.html/", None, None),
             ("/VNC.html", None, None),

@@ -68,8 +68,11 @@ async fn a_guests_line_in_a_terminal() {
     terminal.shows("send a break").await;
     terminal.types("\x1ds").await;
     terminal.shows("bytes received; the keyboard is yours").await;
+    // On loopback a link opens its own session again, by the cookie that came with it.
     terminal.types("\x1dr").await;
-    terminal.shows("this link opens one session").await;
+    terminal.shows("again").await;
+    terminal.types("echo $((6*9))\r").await;
+    terminal.shows("\n54\r\n").await;
     terminal.types("\x1db").await;
     terminal.shows("a break cannot be sent here").await;
     terminal.types("\x1d.").await;
@@ -154,6 +157,63 @@ async fn an_operators_end_is_told_and_not_tried_again() {
     assert!(shown.contains("ended by an operator (1008)"), "{shown}");
     assert!(terminal.is_as_it_was());
     assert_eq!(console.dialled().await, 1, "no second session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_break_is_sent_on_the_line() {
+    // A terminal server that knows no option: a break is then the Telnet command of that name (RFC 854).
+    const BREAK: [u8; 2] = [255, 243];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = serve(&format!("serial = \"telnet://{}\"", listener.local_addr().unwrap())).await;
+    let environment = as_demo(&server);
+    let mut terminal = Terminal::start(&["connect", "--server", "bm1"], &borrowed(&environment));
+    let mut line = within("the proxy's dial", listener.accept()).await.unwrap().0;
+    line.write_all(b"boot loader\r\n").await.unwrap();
+    terminal.shows("boot loader\r\n").await;
+    terminal.types("\x1db").await;
+    terminal.shows("break sent").await;
+    let mut read = Vec::new();
+    let broken = async {
+        while !read.windows(2).any(|two| two == BREAK) {
+            assert!(line.read_buf(&mut read).await.unwrap() > 0, "{read:?}");
+        }
+    };
+    within("the break", broken).await;
+    terminal.types("\x1d.").await;
+    assert_eq!(terminal.ended().await.0.code(), Some(0));
+}
+
+/// Asks the program at the far end for its terminal's size until it is this one.
+async fn until_size(terminal: &mut Terminal, size: &str) {
+    let asked = async {
+        loop {
+            terminal.types("x\r").await;
+            terminal.shows("x\r\n").await;
+            if terminal.shows("\r\n").await.contains(size) {
+                return;
+            }
+        }
+    };
+    within(size, asked).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_at_the_far_end_has_the_terminals_size() {
+    let script = "while read -r word; do stty size; done";
+    let server = serve(&format!(
+        "serial = \"command:/bin/bash\"\n[target.serial_line]\nargs = {:?}\n",
+        ["-c", script]
+    ))
+    .await;
+    let environment = as_demo(&server);
+    let mut terminal = Terminal::start(&["connect", "--server", "bm1"], &borrowed(&environment));
+    terminal.shows("Connected").await;
+    // Its size at the beginning, and whenever it changes.
+    until_size(&mut terminal, "24 80").await;
+    terminal.resize(43, 132);
+    until_size(&mut terminal, "43 132").await;
+    terminal.types("\x1d.").await;
+    assert_eq!(terminal.ended().await.0.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,7 +38,7 @@ pub(crate) async fn connected(page: &Page) {
 }
 
 /// Waits until the browser shows what QEMU says is on the screen, and returns it.
-async fn same_screen(page: &Page, guest: &Guest) -> Picture {
+pub(crate) async fn same_screen(page: &Page, guest: &Guest) -> Picture {
     let mut last = 1.0;
     for _ in 0..200 {
         let (shown, real) = (page.canvas(CANVAS).await, guest.screendump().await);

@@ -32,6 +32,8 @@ async fn console(server: &Running, id: &str) -> Socket {
     let (target, user) = (TargetId::from(id), UserId::from("demo"));
     let opened = async {
         loop {
+            // The server lives in this runtime.
+            tokio::task::yield_now().await;
             if let Ok(url) = server.api.issue(&target, Protocol::Serial, &user, None).await
                 && let Ok((mut socket, _)) = open(&url.replace("http:", "ws:"), &[]).await
             {

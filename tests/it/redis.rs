@@ -114,7 +114,15 @@ async fn without_the_store_nothing_is_issued_nothing_opens_and_what_runs_goes_on
     let (mut live, _) = open(&proxy.ws(&fleet.token().await), &[]).await.unwrap();
     viewer::rfb(&mut live).await;
     let unspent = fleet.token().await;
+    let ready = async |at| Answer::parse(&http(at, "GET", "/health/ready", "", "").await).status;
+    let admins = [fleet.issuer.at.admin, proxy.at.admin];
+    for at in admins {
+        assert_eq!(ready(at).await, 200);
+    }
     redis.kill();
+    for at in admins {
+        assert_eq!(ready(at).await, 503);
+    }
     let answer = fleet.ask().await;
     assert_eq!((answer.status, answer.header("x-error-code")), (503, Some("console.0022")), "{answer:?}");
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
@@ -124,6 +132,9 @@ async fn without_the_store_nothing_is_issued_nothing_opens_and_what_runs_goes_on
     redis.restart();
     // It came back empty: what was outstanding is gone, what is issued now opens.
     refused(proxy.at.proxy, &format!("/?token={unspent}")).await.assert_bare(403, "forgotten");
+    for at in admins {
+        assert_eq!(ready(at).await, 200);
+    }
     let (mut next, _) = open(&proxy.ws(&fleet.token().await), &[]).await.unwrap();
     viewer::rfb(&mut next).await;
     viewer::echo(&mut live, b"still here").await;

@@ -293,3 +293,51 @@ async fn another_proxy_takes_the_viewer_back() {
     revoke(&issuer, json!({ "server_id": VM })).await;
     assert_eq!(open(&two.ws(&token), &[("cookie", &next)]).await.unwrap_err(), 403, "revoked at the issuer");
 }
+
+/// A serial console takes one viewer, and the first proxy does not know yet that its viewer has gone.
+#[tokio::test]
+async fn another_proxy_takes_a_half_dead_session_over_at_once() {
+    let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
+    let only = "sessions_per_target = 1\nsessions_per_project = 1\nsessions_per_source = 1\n";
+    let text = format!(
+        "[tokens]\nstore = \"{}\"\n[limits]\n{only}{}",
+        redis.url(),
+        target(VM, "vm", &line.setting("serial"))
+    );
+    let process = |role| Running::in_role(config(&text), role);
+    let (issuer, one, two) = (process(Role::Issuer), process(Role::Proxy), process(Role::Proxy));
+    let token = issuer.token(VM, Protocol::Serial).await;
+    let (mut dead, mut pair) = enter(&one.ws(&token), "").await.unwrap();
+    viewer::echo(&mut dead, b"x").await;
+    let stranger = issuer.token(VM, Protocol::Serial).await;
+    for proxy in [&two, &one, &two] {
+        let (mut socket, next) = enter(&proxy.ws(&token), &pair).await.unwrap();
+        assert_eq!(viewer::closed(&mut dead).await, (1008, "taken over by another viewer".to_owned()));
+        viewer::echo(&mut socket, b"back").await;
+        // Anybody else still meets it.
+        assert_eq!(open(&proxy.ws(&stranger), &[]).await.unwrap_err(), 429);
+        (dead, pair) = (socket, next);
+    }
+}
+
+/// On a line for one viewer: what it left behind at the other proxy makes room.
+#[tokio::test]
+async fn a_session_that_lives_at_another_proxy_is_taken_over() {
+    let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
+    let text =
+        format!("[tokens]\nstore = \"{}\"\n{}", redis.url(), target(VM, "vm", &line.setting("serial")));
+    let process = |role| Running::in_role(config(&text), role);
+    let (issuer, proxies) = (process(Role::Issuer), [process(Role::Proxy), process(Role::Proxy)]);
+    let token = issuer.token(VM, Protocol::Serial).await;
+    let (mut socket, mut pair) = enter(&proxies[0].ws(&token), "").await.unwrap();
+    for at in [1, 0, 0, 1] {
+        let url = proxies[at].ws(&token);
+        let (back, told) = tokio::join!(enter(&url, &pair), viewer::closed(&mut socket));
+        assert_eq!(told, (1008, "taken over by another viewer".to_owned()));
+        (socket, pair) = back.unwrap_or_else(|status| panic!("at {at}: {status}"));
+        viewer::echo(&mut socket, b"here").await;
+    }
+    // Somebody else's console it stays.
+    let other = issuer.token(VM, Protocol::Serial).await;
+    assert_eq!(open(&proxies[0].ws(&other), &[]).await.unwrap_err(), 429);
+}

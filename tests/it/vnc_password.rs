@@ -84,7 +84,8 @@ async fn xvnc_asks_the_viewer_for_its_password() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_asks_the_viewer_for_its_password() {
-    let guest = Guest::boot_with(Options { tcp: false, vnc_password: Some(PASSWORD) }).await;
+    let guest =
+        Guest::boot_with(Options { tcp: false, vnc_password: Some(PASSWORD), ..Options::default() }).await;
     let Place::Unix(socket) = guest.vnc() else { panic!("{:?}", guest.vnc()) };
     let vnc = format!("unix:{}", socket.display());
     is_refused_without_pass_through(&vnc).await;

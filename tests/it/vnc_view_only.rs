@@ -85,7 +85,7 @@ async fn watches(server: &Running, token: &str, guest: &Guest, trace: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_only_watch_types_nothing_and_sees_all() {
-    let guest = Guest::boot_with(Options { tcp: true, vnc_password: None }).await;
+    let guest = Guest::boot_with(Options { tcp: true, vnc_password: None, ..Options::default() }).await;
     let Place::Tcp(address) = guest.vnc() else { panic!("{:?}", guest.vnc()) };
     let vnc = format!("vnc = \"tcp://{address}\"");
     let targets =

@@ -1,7 +1,7 @@
 //! `cargo xtask`: the project's own commands. `run` and `test` are all a newcomer needs.
 //!
 //! ```text
-//! main (what was asked) -> setup (what this machine lacks) -> web, build, run, test, lint, certs, bench, guard
+//! main (what was asked) -> setup (what this machine lacks) -> web, build, run, test, lint, certs, bench, guard, soak
 //!                          project (paths, stamps) and ui (progress) are below all of them
 //! ```
 
@@ -12,6 +12,7 @@ mod lint;
 mod project;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod ui;
 mod web;
@@ -47,7 +48,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Check everything: set-up, pages, format, lints, licences, every test, counts of instructions
+    /// Check everything: set-up, pages, format, lints, licences, then every test
     ///
     /// With arguments, only the tests they select run, and no lint: `cargo xtask test relay`,
     /// `cargo xtask test --test it -- --nocapture`.
@@ -67,6 +68,10 @@ enum Command {
     /// The baseline is benches/instructions/baseline.json. Valgrind counts, so that the figures are the same on
     /// a busy machine; a gain fails as well, until it is the baseline.
     Guard(guard::Options),
+    /// The long versions of the tests: a million raced claims, a thousand kills, hours of churn
+    ///
+    /// Writes target/soak/report.md, also when something fails.
+    Soak(soak::Options),
     /// Build target/release/consolegate with the pages inside
     Build,
     /// Build the browser pages: web/ -> web/dist (plain `cargo build` works without them)
@@ -89,6 +94,7 @@ fn main() -> ExitCode {
         Command::Test { args } => test::test(&args),
         Command::Bench(options) => bench::bench(&options),
         Command::Guard(options) => guard::guard(options),
+        Command::Soak(options) => soak::soak(&options),
         Command::Build => build::release(),
         Command::Web => web::build().map(|dist| ui::note(&format!("the pages are in {}", dist.display()))),
         Command::Certs { args } => run::certs(&args),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::policy;
-use crate::config::{Dialect, Permission};
+use crate::config::{Dialect, Permission, Record};
 use crate::ids::{GrantId, Protocol, TargetId};
-use crate::tokens::Options;
+use crate::tokens::{Options, Sharing};
 
+use super::super::Core;
 use super::super::answer::Body;
 use super::super::issue::{Ask, By};
 use super::super::page_template;
@@ -29,9 +30,34 @@ pub(super) struct Wanted {
     #[serde(default = "one")]
     uses: u64,
     #[serde(default)]
-    record: bool,
+    record: WantedRecord,
     #[serde(default)]
     enforce_expiry: bool,
+    viewers: Option<Sharing>,
+}
+
+/// `true` and `false` for short.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+enum WantedRecord {
+    Flag(bool),
+    Word(Record),
+}
+
+impl Default for WantedRecord {
+    fn default() -> Self {
+        Self::Flag(false)
+    }
+}
+
+impl From<WantedRecord> for Record {
+    fn from(wanted: WantedRecord) -> Self {
+        match wanted {
+            WantedRecord::Flag(false) => Self::Off,
+            WantedRecord::Flag(true) => Self::On,
+            WantedRecord::Word(word) => word,
+        }
+    }
 }
 
 fn one() -> u64 {
@@ -54,7 +80,7 @@ pub(super) async fn create(
     if !policy::may(at.caller, Permission::NativeIssue, &entry.target.project) {
         return Err(Refusal::forbidden(Permission::NativeIssue));
     }
-    let options = wanted.options()?;
+    let options = wanted.options(core)?;
     let protocol = wanted.protocol;
     let template = page_template(&core.settings.urls, protocol).ok_or_else(|| {
         Refusal::bad("not-offered", format!("No URL template is configured for {protocol} consoles."))
@@ -84,8 +110,9 @@ pub(super) async fn create(
         view_only: options.view_only,
         enforce_expiry: options.enforce_expiry,
         client_address: options.client_address,
+        viewers: options.viewers,
         uses: 1,
-        record: false,
+        record: core.recorded(&entry.target, protocol, &options),
     };
     Ok(Body::of(&Answer { console }))
 }
@@ -107,18 +134,26 @@ struct Console<'a> {
     view_only: bool,
     enforce_expiry: bool,
     client_address: Option<IpAddr>,
+    viewers: Option<Sharing>,
     uses: u64,
-    record: bool,
+    record: Record,
 }
 
 impl Wanted {
     /// What the proxy will enforce; the rest is refused, never taken and forgotten.
-    fn options(&self) -> Result<Options, Refusal> {
+    fn options(&self, core: &Core) -> Result<Options, Refusal> {
         if self.uses != 1 {
             return Err(Refusal::bad("uses", "A token works once: uses must be 1."));
         }
-        if self.record {
-            return Err(Refusal::bad("record", "Sessions cannot be recorded in this version."));
+        let record = Record::from(self.record);
+        if record != Record::Off {
+            if core.settings.record.is_none() {
+                return Err(Refusal::bad("record", "No place for recordings is configured here."));
+            }
+            if !matches!(self.protocol, Protocol::Serial | Protocol::Vnc) {
+                let message = format!("{} consoles cannot be recorded.", self.protocol);
+                return Err(Refusal::bad("record", message));
+            }
         }
         if self.view_only && !matches!(self.protocol, Protocol::Serial | Protocol::Vnc) {
             let message = format!(
@@ -131,7 +166,9 @@ impl Wanted {
             view_only: self.view_only,
             enforce_expiry: self.enforce_expiry,
             client_address: self.client_address.map(|address| address.to_canonical()),
+            record,
             direct: false,
+            viewers: self.viewers,
         })
     }
 }

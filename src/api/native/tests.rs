@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::Dialect;
+use crate::config::{Dialect, Record};
 use crate::tokens::{Options, Token};
 
 use super::super::Settings;
@@ -65,7 +65,7 @@ fn a_console_with_every_option() {
     let fixture = Fixture::new();
     let body = json!({
         "protocol": "serial", "ttl": 60, "view_only": true, "client_address": "::ffff:192.0.2.7", "uses": 1,
-        "record": false, "enforce_expiry": true,
+        "record": false, "enforce_expiry": true, "viewers": "deny",
     });
     let (reply, token) = issue(&fixture, "member", &body);
     assert_eq!(reply.header("cache-control"), Some("no-store"));
@@ -73,7 +73,8 @@ fn a_console_with_every_option() {
     assert!(console["url"].as_str().unwrap().starts_with("http://127.0.0.1:6080/?token="));
     let expected = json!({
         "id": console["id"], "url": console["url"], "server_id": "vm", "protocol": "serial", "expires_in": 60,
-        "view_only": true, "enforce_expiry": true, "client_address": "192.0.2.7", "uses": 1, "record": false,
+        "view_only": true, "enforce_expiry": true, "client_address": "192.0.2.7", "viewers": "deny",
+        "uses": 1, "record": "off",
     });
     assert_eq!(*console, expected);
     let peek =
@@ -83,9 +84,34 @@ fn a_console_with_every_option() {
         view_only: true,
         enforce_expiry: true,
         client_address: Some(address),
+        viewers: Some(crate::tokens::Sharing::Deny),
         ..Options::default()
     };
     assert_eq!((peek.grant.options, peek.remaining), (options, Duration::from_secs(60)));
+}
+
+#[test]
+fn a_console_that_is_recorded() {
+    let fixture = Fixture::with(Settings { record: Some(Record::Off), ..settings() });
+    let with = |protocol: &str, record: Value, expected: &str| {
+        let (reply, token) = issue(&fixture, "member", &json!({"protocol": protocol, "record": record}));
+        assert_eq!(reply.body["console"]["record"], expected);
+        let seen = post(&fixture, "member", INSPECT, &json!({"token": token.reveal()}));
+        assert_eq!(seen.body["token"]["record"], expected);
+        let peek = tokio_test::block_on(crate::tokens::Store::peek(&*fixture.store, token.key()));
+        assert_eq!(peek.unwrap().unwrap().grant.options.record.as_str(), expected);
+    };
+    with("serial", json!(false), "off");
+    with("vnc", json!(true), "on");
+    with("serial", json!("required"), "required");
+    for wrong in [json!("yes"), json!(1), json!(null)] {
+        let reply = post(&fixture, "member", CONSOLES, &json!({"protocol": "vnc", "record": wrong}));
+        assert_eq!(refused(&reply), (400, "schema"), "{wrong}");
+    }
+    // What the configuration wants of all, no grant takes back.
+    let all = Fixture::with(Settings { record: Some(Record::On), ..settings() });
+    let (reply, _) = issue(&all, "member", &json!({"protocol": "vnc", "record": "off"}));
+    assert_eq!(reply.body["console"]["record"], "on");
 }
 
 #[test]
@@ -121,6 +147,7 @@ fn refusals_of_consoles() {
     check("member", CONSOLES, json!({"protocol": "vnc", "x": 1}), 400, "schema");
     check("member", CONSOLES, json!({"protocol": "vnc", "x".repeat(5000): 1}), 400, "schema");
     check("member", CONSOLES, json!({"protocol": "vnc", "client_address": "h"}), 400, "schema");
+    check("member", CONSOLES, json!({"protocol": "vnc", "viewers": "hub"}), 400, "schema");
     check("member", CONSOLES, json!({"protocol": "vnc", "ttl": 1.5}), 400, "schema");
     check("member", CONSOLES, json!({"protocol": "vnc", "ttl": 0}), 400, "ttl");
     check("member", CONSOLES, json!({"protocol": "vnc", "ttl": 3601}), 400, "ttl");
@@ -153,7 +180,8 @@ fn looking_spends_nothing_and_tells_only_those_who_may_know() {
         let expected = json!({"token": {
             "id": reply.body["console"]["id"], "server_id": "vm", "server_name": "name-of-vm",
             "project_id": PROJECT, "user_id": "member", "protocol": "serial", "expires_in": 60, "ready": true,
-            "view_only": true, "enforce_expiry": false, "client_address": null, "uses": 1, "record": false,
+            "view_only": true, "enforce_expiry": false, "client_address": null, "viewers": null,
+            "uses": 1, "record": "off",
         }});
         assert_eq!((seen.status, &seen.body), (200, &expected), "{caller}");
     }

@@ -60,8 +60,9 @@ pub(super) async fn inspect(at: &Context<'_>, presented: &Presented) -> Result<V
         "view_only": grant.options.view_only,
         "enforce_expiry": grant.options.enforce_expiry,
         "client_address": grant.options.client_address,
+        "viewers": grant.options.viewers,
         "uses": 1,
-        "record": false,
+        "record": at.core.recorded(&entry.target, grant.protocol, &grant.options),
     }}))
 }
 

@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::config::{Endpoint, Kind, Os, State, Target, Viewers, VncSecurity};
+use crate::config::{Endpoint, Kind, Os, SerialHub, State, Target, Viewers, VncSecurity};
 use crate::ids::{ProjectId, TargetId};
 
 mod canvas;
@@ -86,8 +86,8 @@ pub async fn start(dir: &Path, guest: Option<GuestFiles>) -> anyhow::Result<Demo
         targets.push(Target {
             vnc: Some(Endpoint::Unix(guest.vnc().to_owned())),
             serial: Some(Endpoint::Unix(guest.serial().to_owned())),
-            // QEMU's serial socket takes one client and lets a second hang.
-            serial_viewers: Viewers::Deny,
+            // QEMU's serial socket takes one client and lets a second hang: all share ours.
+            serial_viewers: Viewers::Hub,
             ..target(GUEST_ID, "demo-guest", Kind::Vm)
         });
     }
@@ -111,7 +111,9 @@ fn target(id: &str, name: &str, kind: Kind) -> Target {
         vnc_viewers: Viewers::Share,
         serial_viewers: Viewers::Share,
         serial_reconnect: None,
+        serial_hub: SerialHub::default(),
         vnc_view_only: false,
+        record: None,
         vnc_security: VncSecurity::default(),
     }
 }

@@ -38,15 +38,40 @@ fn example() -> String {
                 "[audit]",
                 "on_failure",
                 "sync",
+                "[recording]",
+                "directory",
+                "record",
+                "input",
+                "max_age",
+                "max_size",
             ]
             .contains(&key)
             && !SERIAL_LINE.contains(&key)
     };
     // And a table that is of no use with the default store, down to the blank line.
-    let (before, after) = text.split_once("#[tokens.redis]\n").expect("the Redis store's table");
-    let after = after.split_once("\n\n").expect("a table after it").1;
-    let lines = before.lines().chain(after.lines());
+    let (before, _, after) = around(text, "#[tokens.redis]\n");
+    // And one of lines that are shared, which the example's is not.
+    let (between, _, after) = around(after, "#[target.serial_hub]\n");
+    let lines = before.lines().chain(between.lines()).chain(after.lines());
     lines.map(active).filter(usable).collect::<Vec<_>>().join("\n")
+}
+
+/// What is before a table, in it, and behind its blank line.
+fn around<'a>(text: &'a str, table: &str) -> (&'a str, &'a str, &'a str) {
+    let (before, rest) = text.split_once(table).expect(table);
+    let (inside, after) = rest.split_once("\n\n").expect("a table after it");
+    (before, inside, after)
+}
+
+#[test]
+fn the_examples_hub_in_force_is_the_default() {
+    let (_, hub, _) = around(include_str!("../../../consolegate.example.toml"), "#[target.serial_hub]\n");
+    let settings: Vec<&str> =
+        hub.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(settings.len(), 4);
+    let target = "[[target]]\nid = \"a\"\nproject = \"p\"\nserial = \"tcp://h:1\"\nserial_viewers = \"hub\"";
+    let text = format!("{target}\n[target.serial_hub]\n{}", settings.join("\n"));
+    assert_eq!(parse(&text).unwrap().targets[0].serial_hub, SerialHub::default());
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn unknown_settings() {
     check_target(
         "viewers = \"deny\"",
         "4: target.viewers: unknown setting; known here: id, kind, mks, name, \
-        os, project, region, serial, serial_line, serial_viewers, spice, state, vnc, vnc_security, vnc_view_only, \
+        os, project, record, region, serial, serial_hub, serial_line, serial_viewers, spice, state, vnc, vnc_security, vnc_view_only, \
         vnc_viewers, zone",
     );
     let sections =
@@ -169,6 +169,44 @@ fn audit() {
 }
 
 #[test]
+fn recording() {
+    let missing = "is required under [recording]; add it, or remove [recording]";
+    check("[recording]\ninput = true", &format!("1: recording.directory: {missing}"));
+    let three = "expected \"off\", \"on\" or \"required\"";
+    let with = |line: &str, expected: &str| {
+        check(&format!("[recording]\ndirectory = \"r\"\n{line}"), &format!("3: recording.{expected}"));
+    };
+    with("record = \"yes\"", &format!("record: {three}, found \"yes\""));
+    with("input = 1", "input: expected true or false, found 1");
+    with("on_failure = \"refuse\"", "on_failure: expected \"stop\" or \"end\", found \"refuse\"");
+    with("max_age = \"a\"", "max_age: expected a duration such as \"30s\", or \"0s\" for off, found \"a\"");
+    let size = "expected a size such as \"500MiB\" or \"20GiB\", or \"0\" for no limit";
+    with("max_size = \"20GB\"", &format!("max_size: {size}, found \"20GB\""));
+    with("max_siz = \"1GiB\"", "max_siz: unknown setting; did you mean max_size?");
+    check_target("record = \"always\"", &format!("4: target.record: {three}, found \"always\""));
+    let place = "needs a place for recordings; add [recording] with its directory";
+    check_target("record = \"on\"", &format!("4: target.record: {place}"));
+    check(
+        "[recording]\ndirectory = \"r\"\n[[target]]\nid = \"a\"\nproject = \"p\"\nspice = \"unix:/a\"\nrecord = \"required\"",
+        "7: target.record: is \"required\", and SPICE and MKS consoles cannot be recorded; remove those, or make it \"on\"",
+    );
+    let text = "[recording]\ndirectory = \"r\"\nmax_age = \"30d\"\nmax_size = \"2TiB\"\n\
+                [[target]]\nid = \"a\"\nproject = \"p\"\nrecord = \"off\"";
+    let config = parse(text).unwrap();
+    assert_eq!(config.targets[0].record, Some(Record::Off));
+    let expected = Recording {
+        directory: "r".into(),
+        record: Record::Off,
+        input: false,
+        on_failure: OnRecordingFailure::Stop,
+        max_age: Some(std::time::Duration::from_secs(30 * 86_400)),
+        max_size: Some(2 << 40),
+    };
+    assert_eq!(config.recording, Some(expected));
+    assert!(Record::Required > Record::On && Record::On > Record::Off, "the strictest is the greatest");
+}
+
+#[test]
 fn templates() {
     check(
         "[urls]\nopenstack_novnc = \"{public_url}/vnc.html\"",
@@ -268,7 +306,7 @@ fn serial_lines() {
     line("unix:/a", "bauds = 1", "bauds: unknown setting; did you mean baud?");
     check_target(
         "serial = \"tty:/dev/ttyS0\"\nserial_viewers = \"steal\"",
-        "5: target.serial_viewers: a tty: is open once, so it takes \"deny\" only",
+        "5: target.serial_viewers: a tty: is open once, so it takes \"deny\" or \"hub\" only",
     );
     check_target(
         "[target.serial_line]\nbaud = 9600",
@@ -277,9 +315,36 @@ fn serial_lines() {
 }
 
 #[test]
-fn later_settings_are_refused_by_name() {
-    let later = "is known, but not in this version";
-    check_target("serial_viewers = \"hub\"", &format!("4: target.serial_viewers: \"hub\" {later}"));
+fn hubs() {
+    check_target(
+        "serial_viewers = \"hub\"",
+        "4: target.serial_viewers: \"hub\" is for a target with a serial endpoint; add serial, or remove this",
+    );
+    check_target(
+        "serial_viewers = \"hubs\"",
+        "4: target.serial_viewers: expected \"deny\", \"steal\", \"share\" or \"hub\", found \"hubs\"",
+    );
+    let serial = |more: &str| format!("serial = \"tcp://h:1\"\n{more}");
+    let hub = |more: &str| serial(&format!("serial_viewers = \"hub\"\n[target.serial_hub]\n{more}"));
+    check_target(
+        &serial("[target.serial_hub]\ncapture = true"),
+        "5: target.serial_hub: is for a target with serial_viewers = \"hub\"; add that, or remove this",
+    );
+    let found = "expected a whole number from 4096 to 67108864, found";
+    check_target(&hub("last = 100"), &format!("7: target.serial_hub.last: {found} 100"));
+    check_target(&hub("last = \"1MiB\""), &format!("7: target.serial_hub.last: {found} \"1MiB\""));
+    check_target(
+        &hub("linger = \"soon\""),
+        "7: target.serial_hub.linger: expected a duration such as \"1m\" or \"0s\", found \"soon\"",
+    );
+    check_target(
+        &hub("linger = \"5m\"\ncapture = true"),
+        "7: target.serial_hub.linger: is not looked at with capture = true; remove one of the two",
+    );
+    check_target(
+        &hub("captures = true"),
+        "7: target.serial_hub.captures: unknown setting; did you mean capture?",
+    );
 }
 
 #[test]

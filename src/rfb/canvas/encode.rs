@@ -11,7 +11,7 @@ const RAW: i32 = 0;
 
 /// A true-colour pixel format.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PixelFormat {
+pub(in crate::rfb) struct PixelFormat {
     /// Bytes of a pixel: 1, 2 or 4.
     bytes: usize,
     depth: u8,
@@ -23,11 +23,11 @@ pub(super) struct PixelFormat {
 
 impl PixelFormat {
     /// What we announce: 32 bits, little-endian, as QEMU does.
-    pub(super) const OURS: Self =
+    pub(in crate::rfb) const OURS: Self =
         Self { bytes: 4, depth: 24, big_endian: false, max: [255; 3], shift: [16, 8, 0] };
 
     /// The 16 bytes of a PIXEL_FORMAT.
-    pub(super) fn wire(&self) -> [u8; 16] {
+    pub(in crate::rfb) fn wire(&self) -> [u8; 16] {
         let mut wire = [0; 16];
         // 1, 2 or 4 bytes: the product fits.
         wire[0] = [0, 8, 16, 0, 32][self.bytes.min(4)];
@@ -63,21 +63,29 @@ impl PixelFormat {
         Ok(Self { bytes, depth: wire[1], big_endian: wire[2] != 0, max, shift })
     }
 
+    /// Bytes of a pixel.
+    pub(in crate::rfb) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A colour's pixel; the first [`PixelFormat::bytes`] count.
+    pub(in crate::rfb) fn pixel(&self, rgb: [u8; 3]) -> [u8; 4] {
+        let mut value = 0u32;
+        for ((colour, max), shift) in rgb.into_iter().zip(self.max).zip(self.shift) {
+            value |= ((u32::from(colour) * u32::from(max) + 127) / 255) << shift;
+        }
+        let mut pixel = [0; 4];
+        if self.big_endian {
+            pixel[..self.bytes].copy_from_slice(&value.to_be_bytes()[4 - self.bytes..]);
+        } else {
+            pixel = value.to_le_bytes();
+        }
+        pixel
+    }
+
     /// The pixel of every ink, encoded; the first [`PixelFormat::bytes`] of each count.
     fn table(&self) -> [[u8; 4]; PALETTE.len()] {
-        PALETTE.map(|rgb| {
-            let mut value = 0u32;
-            for ((colour, max), shift) in rgb.into_iter().zip(self.max).zip(self.shift) {
-                value |= ((u32::from(colour) * u32::from(max) + 127) / 255) << shift;
-            }
-            let mut pixel = [0; 4];
-            if self.big_endian {
-                pixel[..self.bytes].copy_from_slice(&value.to_be_bytes()[4 - self.bytes..]);
-            } else {
-                pixel = value.to_le_bytes();
-            }
-            pixel
-        })
+        PALETTE.map(|rgb| self.pixel(rgb))
     }
 }
 

@@ -15,7 +15,7 @@ const MAX_FENCE: u8 = 64;
 
 /// One thing a viewer said that matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Input {
+pub(in crate::rfb) enum Input {
     PixelFormat(PixelFormat),
     /// A list of encodings begins.
     NoEncodings,
@@ -52,18 +52,18 @@ enum State {
 }
 
 /// Reads client messages from bytes in any pieces.
-pub(super) struct Reader {
+pub(in crate::rfb) struct Reader {
     state: State,
     gather: Gather,
 }
 
 impl Reader {
-    pub(super) fn new() -> Self {
+    pub(in crate::rfb) fn new() -> Self {
         Self { state: State::Type, gather: Gather::new(1) }
     }
 
     /// The next thing said, taken from the front of `input`; `None` when more bytes are needed.
-    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Input>, CanvasError> {
+    pub(in crate::rfb) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Input>, CanvasError> {
         loop {
             if let State::Skip { left } = self.state {
                 let skipped = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));

@@ -7,7 +7,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 const TIMES: u32 = 3;
 const C: Nonce = Nonce(3);
 
-pub(super) const RULES: &[(&str, fn(&Harness))] = &[
+pub(super) const RULES: &[super::Rule] = &[
     ("who has the secret comes back", comes_back),
     ("a secret is good until its successor is used", secrets_change),
     ("the last attempt wins", last_wins),

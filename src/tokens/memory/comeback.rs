@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{Confirm, Grant, Keep, LEASE, Nonce, Offer, Resumed, TokenKey};
+use super::pack::PackedComeback;
 use super::table::nanos;
 
 /// Times are nanoseconds of the store's clock; of `holder` and secrets `tokens/resume.rs` tells the story.
@@ -33,6 +34,27 @@ impl Comeback {
             until: now.saturating_add(nanos(offer.window)),
             ends: offer.longest.map_or(u64::MAX, |longest| now.saturating_add(nanos(longest))),
         }
+    }
+
+    pub(super) fn pack(&self, now: u64) -> PackedComeback {
+        let left = |at: u64| Duration::from_nanos(at.saturating_sub(now));
+        PackedComeback {
+            grant: Arc::clone(&self.grant),
+            holder: self.holder,
+            pending: self.pending,
+            current: self.current,
+            previous: self.previous,
+            left: self.left,
+            until: left(self.until),
+            ends: (self.ends != u64::MAX).then(|| left(self.ends)),
+        }
+    }
+
+    /// `at` says when what was left is over.
+    pub(super) fn unpack(packed: PackedComeback, at: impl Fn(Duration) -> u64) -> Self {
+        let PackedComeback { grant, holder, pending, current, previous, left, until, ends } = packed;
+        let (until, ends) = (at(until), ends.map_or(u64::MAX, at));
+        Self { grant, holder, pending, current, previous, left, until, ends }
     }
 
     pub(super) fn grant(&self) -> &Arc<Grant> {

@@ -69,12 +69,17 @@ impl Outstanding {
 
     /// The token is spent, or gone: its place is free.
     pub(super) fn forget(&self, target: &TargetId, key: &TokenKey) {
-        if let Entry::Occupied(mut entry) = self.0.entry(target.clone()) {
-            entry.get_mut().expiry.remove(key);
-            if entry.get().expiry.is_empty() {
-                entry.remove();
-            }
+        self.take(target, key);
+    }
+
+    /// As [`Outstanding::forget`]; whether it had a place.
+    pub(super) fn take(&self, target: &TargetId, key: &TokenKey) -> bool {
+        let Entry::Occupied(mut entry) = self.0.entry(target.clone()) else { return false };
+        let had = entry.get_mut().expiry.remove(key).is_some();
+        if entry.get().expiry.is_empty() {
+            entry.remove();
         }
+        had
     }
 
     /// How many targets have any.

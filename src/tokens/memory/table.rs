@@ -15,6 +15,7 @@ use super::super::{
 };
 use super::comeback::Comeback;
 use super::outstanding::Outstanding;
+use super::pack::{Packed, PackedState};
 
 /// Parts the table is swept in: at a million records a sweep holds its thread for a millisecond or so.
 pub(super) const PARTS: usize = 64;
@@ -227,8 +228,8 @@ impl Table {
         Some(answer)
     }
 
-    /// Drops the unspent tokens that `which` names, and what spent ones could be come back to. Of one token it looks at one record; of all others at every
-    /// record, one lock in 256 at a time.
+    /// Drops the unspent tokens that `which` names, and what spent ones could be come back to. Of one token it
+    /// looks at one record; of all others at every record, one lock in 256 at a time.
     pub(super) fn revoke(&self, which: &Revoke, now: Duration) -> usize {
         let now = nanos(now);
         let mut revoked = Vec::new();
@@ -303,6 +304,66 @@ impl Table {
             self.look_again.store(now.saturating_add(LOOK_AGAIN), Ordering::Relaxed);
         }
         freed
+    }
+
+    /// Takes out every record that is not dead.
+    pub(super) fn pack(&self, now: Duration) -> Vec<Packed> {
+        let now = nanos(now);
+        let left = |at: u64| Duration::from_nanos(at.saturating_sub(now));
+        let mut packed = Vec::with_capacity(self.len());
+        for part in &self.parts {
+            let keys: Vec<TokenKey> = part.iter().map(|entry| *entry.key()).collect();
+            for key in keys {
+                let Some((_, record)) = part.remove(&key) else { continue };
+                self.held.fetch_sub(1, Ordering::Relaxed);
+                let counted = record.grant().is_some_and(|grant| self.outstanding.take(&grant.target, &key));
+                if record.is_dead(now) {
+                    continue;
+                }
+                let until = left(record.until);
+                let nonce = |bytes: [u8; 16]| Nonce(u128::from_ne_bytes(bytes));
+                let state = match record.state {
+                    State::Fresh(grant) => PackedState::Fresh(grant),
+                    State::Claimed { grant, nonce: holder, lease } => {
+                        PackedState::Claimed(grant, nonce(holder), left(lease))
+                    }
+                    State::Spent { protocol, nonce: holder, back } => {
+                        let back = back.map(|back| Box::new(back.pack(now)));
+                        PackedState::Spent(protocol, nonce(holder), back)
+                    }
+                };
+                packed.push(Packed { key, until, state, counted });
+            }
+        }
+        packed
+    }
+
+    /// Puts records in that were taken out so long ago.
+    pub(super) fn unpack(&self, packed: Vec<Packed>, now: Duration, ago: Duration) {
+        let (now, ago) = (nanos(now), nanos(ago));
+        // What ran out on the way is over now, or was; never before the clock began.
+        let at = |left: Duration| now.saturating_add(nanos(left)).saturating_sub(ago);
+        for Packed { key, until, state, counted } in packed {
+            let until = at(until);
+            let state = match state {
+                PackedState::Fresh(grant) => State::Fresh(grant),
+                PackedState::Claimed(grant, nonce, lease) => {
+                    State::Claimed { grant, nonce: nonce.0.to_ne_bytes(), lease: at(lease) }
+                }
+                PackedState::Spent(protocol, nonce, back) => {
+                    let back = back.map(|back| Box::new(Comeback::unpack(*back, at)));
+                    State::Spent { protocol, nonce: nonce.0.to_ne_bytes(), back }
+                }
+            };
+            let record = Record { until, state };
+            if let Some(grant) = record.grant().filter(|_| counted) {
+                // Nothing is refused without a bound.
+                let _ = self.outstanding.admit(&grant.target, (key, until), usize::MAX, now, || Ok(()));
+            }
+            if self.part(&key).insert(key, record).is_none() {
+                self.held.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     fn reserve(&self) -> bool {

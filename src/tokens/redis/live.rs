@@ -14,7 +14,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::ids::{ProjectId, Protocol, TargetId};
-use crate::tokens::{StoreError, StoreFuture};
+use crate::tokens::{StoreError, StoreFuture, TokenKey};
 
 use super::link::{Link, LinkError};
 use super::route::REPLY;
@@ -72,12 +72,14 @@ pub struct Place {
     pub project: ProjectId,
     /// Its viewer's address.
     pub source: String,
+    /// The token it was opened with.
+    pub token: TokenKey,
     /// What is listed of it.
     pub record: String,
 }
 
 impl Place {
-    fn keys(&self) -> [String; 3] {
+    fn keys(&self) -> [String; 4] {
         let console = self.console.as_ref();
         [
             console.map_or("-".to_owned(), |(target, protocol)| {
@@ -85,8 +87,19 @@ impl Place {
             }),
             names::counted("project", self.project.as_str()),
             names::counted("source", &self.source),
+            // Enough to tell a console's viewers apart.
+            self.token.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
         ]
     }
+}
+
+/// The sessions of a proxy.
+#[derive(Clone, Debug, Default)]
+pub struct Present {
+    /// Those that have entered, each with the time.
+    pub entered: Vec<(u64, Place)>,
+    /// All of them, also those that are about to enter.
+    pub all: Vec<Uuid>,
 }
 
 /// Answer to a session that wants a place.
@@ -98,6 +111,8 @@ pub enum Entry {
         at: u64,
         /// Others on the console, on any proxy.
         others: usize,
+        /// Sessions of the same token, which its viewer has left behind.
+        before: usize,
     },
     /// The console takes one viewer, and has one.
     InUse,
@@ -141,9 +156,10 @@ impl RedisStore {
             let answer: Vec<String> = steps.call(&enter).await?;
             let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
             match answer[..] {
-                ["entered", at, others] => Ok(Entry::Entered {
+                ["entered", at, others, before] => Ok(Entry::Entered {
                     at: at.parse().map_err(strange)?,
                     others: others.parse().map_err(strange)?,
+                    before: before.parse().map_err(strange)?,
                 }),
                 ["in-use"] => Ok(Entry::InUse),
                 ["target"] => Ok(Entry::Target),
@@ -156,13 +172,7 @@ impl RedisStore {
 
     /// Gives up the places of sessions of this proxy.
     pub fn leave(&self, proxy: &str, sessions: &[Uuid]) -> StoreFuture<'_, ()> {
-        let calls = sessions.chunks(CHUNK).map(|sessions| {
-            let mut leave = self.live(Step::Leave);
-            leave.arg(proxy);
-            sessions.iter().for_each(|session| _ = leave.arg(session.to_string()));
-            leave
-        });
-        self.each_of(calls.collect())
+        self.each_of(self.steps.leaves(proxy, sessions))
     }
 
     /// The proxy lives, and its sessions have moved what stands beside them. `false`: the store does not have all of
@@ -188,35 +198,46 @@ impl RedisStore {
         })
     }
 
-    /// Says anew which sessions the proxy has, each with the time it entered. `places` is called once the old ones
-    /// are gone: who enters later has its place already. Returns the store's time, in milliseconds.
+    /// Says anew which sessions the proxy has, each with the time it entered. `present` is called once it is known what
+    /// the store has: who is just entering is known to one of the two. Nobody who has a place is without it meanwhile.
+    /// Returns the store's time, in milliseconds.
     pub fn restate(
         &self,
         proxy: &str,
-        places: impl FnOnce() -> Vec<(u64, Place)> + Send + 'static,
+        present: impl FnOnce() -> Present + Send + 'static,
     ) -> StoreFuture<'_, u64> {
-        let mut part = self.live(Step::Part);
-        part.arg(proxy);
         let (proxy, steps) = (proxy.to_owned(), Arc::clone(&self.steps));
         self.begin(async move {
-            let history: String = steps.call(&part).await?;
-            let places = places();
-            let mut chunks: Vec<&[_]> = places.chunks(CHUNK).collect();
+            let place = |history: &str, whole: &str| {
+                let mut place = steps.link.scripts.call(Step::Place, &[names::PROXIES]);
+                place.arg(&proxy).arg(ms(PROXY_LEASE)).arg(history).arg(whole);
+                place
+            };
+            let history: String = steps.call(&place("", "")).await?;
+            let mut known = redis::cmd("HGETALL");
+            known.arg(names::sessions(&proxy));
+            let known: HashMap<String, String> = steps.call(&known).await?;
+            let Present { entered, mut all } = present();
+            let mut chunks: Vec<&[_]> = entered.chunks(CHUNK).collect();
             if chunks.is_empty() {
                 chunks.push(&[]);
             }
             let last = chunks.len() - 1;
             let mut now = 0;
             for (at, chunk) in chunks.into_iter().enumerate() {
-                let mut place = steps.link.scripts.call(Step::Place, &[names::PROXIES]);
-                let whole = if at == last { "all" } else { "more" };
-                place.arg(&proxy).arg(ms(PROXY_LEASE)).arg(&history).arg(whole);
+                let mut place = place(&history, if at == last { "all" } else { "more" });
                 for (entered, one) in chunk {
                     let value = format!("{entered} {} {}", one.keys().join(" "), one.record);
                     place.arg(one.session.to_string()).arg(value);
                 }
                 let answer: String = steps.call(&place).await?;
                 now = answer.parse().map_err(|_| strange("it changed its history meanwhile"))?;
+            }
+            all.sort_unstable();
+            let gone = known.keys().filter_map(|id| id.parse::<Uuid>().ok());
+            let gone: Vec<_> = gone.filter(|id| all.binary_search(id).is_err()).collect();
+            for call in steps.leaves(&proxy, &gone) {
+                steps.call::<redis::Value>(&call).await?;
             }
             Ok(now)
         })
@@ -253,6 +274,12 @@ impl RedisStore {
             }
             Ok(all)
         })
+    }
+
+    /// Whether the store answers.
+    pub fn ready(&self) -> StoreFuture<'_, ()> {
+        let steps = Arc::clone(&self.steps);
+        self.begin(async move { steps.proxies().await.map(drop) })
     }
 
     /// Whether any proxy that lives has this session.
@@ -340,6 +367,16 @@ pub struct Record {
 }
 
 impl Steps {
+    fn leaves(&self, proxy: &str, sessions: &[Uuid]) -> Vec<Cmd> {
+        let call = |sessions: &[Uuid]| {
+            let mut leave = self.link.scripts.call(Step::Leave, &[names::PROXIES]);
+            leave.arg(proxy);
+            sessions.iter().for_each(|session| _ = leave.arg(session.to_string()));
+            leave
+        };
+        sessions.chunks(CHUNK).map(call).collect()
+    }
+
     async fn proxies(&self) -> Result<Vec<String>, StoreError> {
         self.call(&self.link.scripts.call(Step::Proxies, &[names::PROXIES])).await
     }
@@ -374,5 +411,5 @@ fn time(id: &str) -> Option<u64> {
 
 /// What follows time and keys.
 fn record(value: &str) -> String {
-    value.splitn(5, ' ').nth(4).unwrap_or_default().to_owned()
+    value.splitn(6, ' ').nth(5).unwrap_or_default().to_owned()
 }

@@ -34,6 +34,14 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a loopback port").port()
 }
 
+/// For the report of `cargo xtask soak`, which says where it is.
+pub(crate) fn note(line: &str) {
+    use std::io::Write as _;
+    let Some(path) = std::env::var_os("CONSOLEGATE_SOAK_NOTES") else { return };
+    let mut file = File::options().append(true).create(true).open(path).expect("a file for notes");
+    writeln!(file, "- {line}").expect("room for a note");
+}
+
 /// Looks until `look` sees something.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();

@@ -78,32 +78,42 @@ fn one_winner_among_30_racers_over_300_tokens() {
     contract::races(&harness(Scripts::new())(), 300, 30);
 }
 
-/// As many processes' stores over one server.
+/// As many processes' stores over one server. `CONSOLEGATE_RACED_CLAIMS` sets how many claims; a soak asks for a
+/// million.
 #[test]
-fn of_30_000_claims_by_three_proxies_one_a_token_wins() {
+fn claims_are_raced_over_three_proxies() {
     const TOKENS: usize = 1000;
     const RACERS: usize = 30;
+    let claims = std::env::var("CONSOLEGATE_RACED_CLAIMS").map_or(30_000, |count| count.parse().unwrap());
     let server = Server::start(&[]);
     let proxies = [(); 3].map(|()| open(&server));
-    let keys: Vec<_> = (0..TOKENS).map(|_| key()).collect();
-    keys.iter().for_each(|key| now(proxies[0].create(*key, grant(), TTL, 0)).unwrap());
-    let start = std::sync::Barrier::new(RACERS);
-    let race = &|racer: usize| {
-        let (proxy, nonce) = (&proxies[racer % proxies.len()], Nonce(racer as u128));
-        start.wait();
-        let wins = |key: &&TokenKey| {
-            let won = matches!(now(proxy.claim(**key, nonce)).unwrap(), Claim::Won(_));
-            // Another proxy confirms what this one won, as if the viewer's second half went there.
-            won && now(proxies[(racer + 1) % proxies.len()].confirm(**key, nonce)).unwrap()
-                == Confirm::Confirmed
+    let rounds = usize::div_ceil(claims, TOKENS * RACERS);
+    for _ in 0..rounds {
+        let keys: Vec<_> = (0..TOKENS).map(|_| key()).collect();
+        keys.iter().for_each(|key| now(proxies[0].create(*key, grant(), TTL, 0)).unwrap());
+        let start = std::sync::Barrier::new(RACERS);
+        let race = &|racer: usize| {
+            let (proxy, nonce) = (&proxies[racer % proxies.len()], Nonce(racer as u128));
+            start.wait();
+            let wins = |key: &&TokenKey| {
+                let won = matches!(now(proxy.claim(**key, nonce)).unwrap(), Claim::Won(_));
+                // Another proxy confirms what this one won, as if the viewer's second half went there.
+                won && now(proxies[(racer + 1) % proxies.len()].confirm(**key, nonce)).unwrap()
+                    == Confirm::Confirmed
+            };
+            keys.iter().filter(wins).count()
         };
-        keys.iter().filter(wins).count()
-    };
-    let won: Vec<_> = std::thread::scope(|scope| {
-        let racers: Vec<_> = (0..RACERS).map(|racer| scope.spawn(move || race(racer))).collect();
-        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
-    });
-    assert_eq!(won.iter().sum::<usize>(), TOKENS, "{won:?}");
+        let won: Vec<_> = std::thread::scope(|scope| {
+            let racers: Vec<_> = (0..RACERS).map(|racer| scope.spawn(move || race(racer))).collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+        });
+        assert_eq!(won.iter().sum::<usize>(), TOKENS, "{won:?}");
+    }
+    testing::note(&format!(
+        "{} claims of {} tokens, each opened once.",
+        rounds * TOKENS * RACERS,
+        rounds * TOKENS
+    ));
 }
 
 /// Each comparison that single use rests on, taken out: the contract must notice.

@@ -24,6 +24,8 @@ pub(crate) enum Manner {
     SlowVnc(Arc<Semaphore>),
     /// Sends back what it gets; at the end of input its own end.
     Echo,
+    /// As `Echo`, but keeps no record of what it was sent: for hours of it.
+    Forgetful,
     /// Accepts, listens and says nothing.
     Mute,
 }
@@ -122,7 +124,7 @@ async fn serve(mut socket: TcpStream, manner: Manner, seen: &watch::Sender<Seen>
             rfb(&mut socket, seen).await?;
         }
         Manner::Vnc => rfb(&mut socket, seen).await?,
-        Manner::Echo | Manner::Mute => {}
+        Manner::Echo | Manner::Forgetful | Manner::Mute => {}
     }
     let mut buffer = [0; 4096];
     loop {
@@ -130,7 +132,9 @@ async fn serve(mut socket: TcpStream, manner: Manner, seen: &watch::Sender<Seen>
         if count == 0 {
             return socket.shutdown().await;
         }
-        seen.send_modify(|seen| seen.received.extend_from_slice(&buffer[..count]));
+        if !matches!(manner, Manner::Forgetful) {
+            seen.send_modify(|seen| seen.received.extend_from_slice(&buffer[..count]));
+        }
         if !matches!(manner, Manner::Mute) {
             socket.write_all(&buffer[..count]).await?;
         }

@@ -68,6 +68,11 @@ impl Pair {
     /// Serves our end by ser2net, with its `accepter` for a TCP address; where it listens.
     pub(crate) async fn ser2net(&self, accepter: &str) -> (Process, SocketAddr) {
         let at = dead_port().await;
+        (self.ser2net_at(accepter, at).await, at)
+    }
+
+    /// The same at this address.
+    pub(crate) async fn ser2net_at(&self, accepter: &str, at: SocketAddr) -> Process {
         let config = self.dir.path().join("ser2net.yaml");
         let text = format!(
             "%YAML 1.1\n---\nconnection: &line\n  accepter: {accepter}tcp,{},{}\n  connector: serialdev,{},115200n81,local\n",
@@ -81,7 +86,7 @@ impl Pair {
         command.args(["-n", "-d", "-u", "-c"]).arg(&config);
         let mut ser2net = Process::start("ser2net", command, self.dir.path());
         ser2net.ready("its port", async || listens(at).then_some(())).await;
-        (ser2net, at)
+        ser2net
     }
 }
 

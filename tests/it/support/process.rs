@@ -38,6 +38,11 @@ impl Process {
         self.child.id().unwrap_or_else(|| panic!("{} has ended", self.name))
     }
 
+    /// kill -9, and its end.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.expect("a child to kill");
+    }
+
     /// Waits for its end.
     pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
         self.child.wait().await.expect("the state of a child")

@@ -1,19 +1,23 @@
 //! The built program as a process of its own, where its memory and its log are the subject.
 
 use std::net::SocketAddr;
+use std::process::ExitStatus;
 
 use consolegate::ids::Protocol;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::process::Process;
 use super::server::{self, PROJECT, TOKEN};
-use super::temp;
+use super::{temp, within};
 
 /// A running `consolegate serve`; killed when dropped.
 pub(crate) struct Program {
     /// Issuer and proxy.
     pub(crate) at: SocketAddr,
+    admin: SocketAddr,
+    role: &'static str,
     // In this order: the process ends before its directory is removed.
     process: Process,
     dir: TempDir,
@@ -22,26 +26,74 @@ pub(crate) struct Program {
 impl Program {
     /// Serves on ports of the system's choice, with `more` (TOML) in its configuration.
     pub(crate) async fn serve(more: &str) -> Self {
+        Self::in_role("all", more).await
+    }
+
+    /// As [`Program::serve`], serving a part of it.
+    pub(crate) async fn in_role(role: &'static str, more: &str) -> Self {
         let dir = temp::dir();
-        let file = dir.path().join("consolegate.toml");
         let listen = "[listen]\napi = \"127.0.0.1:0\"\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
         let user = format!(
             "[[auth.token]]\ntoken = \"{TOKEN}\"\nuser = \"demo\"\nproject = \"{PROJECT}\"\nroles = [\"member\"]\n"
         );
         let text = format!("{listen}{user}{more}");
-        std::fs::write(&file, text).expect("a configuration");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_consolegate"));
-        command.args(["--log", "json", "serve", "--config"]).arg(&file).env("RUST_LOG", "info");
-        let mut process = Process::start("consolegate", command, dir.path());
-        let log = dir.path().join("consolegate.log");
-        let listening = async || {
-            let said = std::fs::read_to_string(&log).ok()?;
-            let line = said.lines().find(|line| line.contains("\"role\":\"api and proxy\""))?;
-            let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            line["address"].as_str()?.parse().ok()
-        };
-        let at = process.ready("its listeners", listening).await;
-        Self { at, process, dir }
+        std::fs::write(dir.path().join("consolegate.toml"), text).expect("a configuration");
+        let (process, at, admin) = start(role, &dir).await;
+        Self { at, admin, role, process, dir }
+    }
+
+    /// kill -9.
+    pub(crate) async fn kill(&mut self) {
+        self.process.kill().await;
+    }
+
+    /// Starts it again, once it has ended, with the ports it had.
+    pub(crate) async fn revive(&mut self) {
+        let text = self.configuration();
+        let api = format!("api = \"{}\"\nproxy = \"{}\"\nadmin = \"{}\"", self.at, self.at, self.admin);
+        let any = "api = \"127.0.0.1:0\"\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"";
+        self.configure(&text.replace(any, &api));
+        let (process, at, admin) = start(self.role, &self.dir).await;
+        assert_eq!((at, admin), (self.at, self.admin));
+        self.process = process;
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("cannot signal our own child");
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        within("the program's end", self.process.ended()).await
+    }
+
+    /// The admin listener.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Its configuration, as it is on disk.
+    pub(crate) fn configuration(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("consolegate.toml")).expect("a configuration")
+    }
+
+    /// Writes another one.
+    pub(crate) fn configure(&self, text: &str) {
+        std::fs::write(self.dir.path().join("consolegate.toml"), text).expect("a configuration");
+    }
+
+    /// Looks until `look` sees something, or the program has ended.
+    pub(crate) async fn until<T>(&mut self, what: &str, look: impl Fn(&str) -> Option<T>) -> T {
+        let log = self.dir.path().join("consolegate.log");
+        let seen = async || look(&std::fs::read_to_string(&log).ok()?);
+        self.process.ready(what, seen).await
+    }
+
+    /// Who asks it for consoles.
+    pub(crate) fn issuer(&self) -> Issuer {
+        Issuer { at: self.at }
     }
 
     /// Its process id.
@@ -60,6 +112,49 @@ impl Program {
     pub(crate) fn never_said(&self, secret: &str) {
         let said = self.process.said();
         assert!(!said.contains(secret), "a secret is in the log:\n{said}");
+    }
+
+    /// A token, as a tenant gets it.
+    pub(crate) async fn issue(&self, server: &str, protocol: Protocol) -> String {
+        self.issuer().issue(server, protocol).await
+    }
+}
+
+/// The program over what is in the directory, where it listens, and its admin listener.
+async fn start(role: &str, dir: &TempDir) -> (Process, SocketAddr, SocketAddr) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_consolegate"));
+    command.args(["--log", "json", "serve", "--role", role, "--config"]);
+    command.arg(dir.path().join("consolegate.toml")).env("RUST_LOG", "info");
+    let mut process = Process::start("consolegate", command, dir.path());
+    let log = dir.path().join("consolegate.log");
+    let name = if role == "all" {
+        "api and proxy"
+    } else if role == "issuer" {
+        "api"
+    } else {
+        role
+    };
+    let listener = |role: &str| {
+        let said = std::fs::read_to_string(&log).ok()?;
+        let line = said.lines().find(|line| line.contains(&format!("\"role\":\"{role}\"")))?;
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        line["address"].as_str()?.parse::<SocketAddr>().ok()
+    };
+    let listening = async || Some((listener(name)?, listener("admin")?));
+    let (at, admin) = process.ready("its listeners", listening).await;
+    (process, at, admin)
+}
+
+/// Who asks for consoles.
+#[derive(Clone, Copy)]
+pub(crate) struct Issuer {
+    at: SocketAddr,
+}
+
+impl Issuer {
+    /// Where it asks.
+    pub(crate) fn at(self) -> SocketAddr {
+        self.at
     }
 
     /// A token, as a tenant gets it.

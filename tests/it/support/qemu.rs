@@ -32,6 +32,8 @@ pub(crate) struct Options<'a> {
     pub(crate) tcp: bool,
     /// VNC Authentication with this password (8 bytes at most count) instead of security type None.
     pub(crate) vnc_password: Option<&'a str>,
+    /// A reset boots it again instead of ending it.
+    pub(crate) reboots: bool,
 }
 
 /// A running guest; gone when dropped.
@@ -126,6 +128,11 @@ impl Guest {
         }
     }
 
+    /// Presses the reset button; the guest must have been told to boot again.
+    pub(crate) async fn reset(&self) {
+        self.qmp.lock().await.call("system_reset", json!({})).await;
+    }
+
     /// What QEMU itself says is on the screen.
     pub(crate) async fn screendump(&self) -> Picture {
         let file = self.dir.path().join("screen.ppm");
@@ -201,7 +208,10 @@ fn command(dir: &Path, options: Options<'_>) -> Command {
     };
     let password = if options.vnc_password.is_some() { ",password=on" } else { "" };
     let mut command = Command::new(program("qemu-system-x86_64"));
-    command.args(["-machine", "pc,accel=tcg", "-m", "128", "-display", "none", "-net", "none", "-no-reboot"]);
+    command.args(["-machine", "pc,accel=tcg", "-m", "128", "-display", "none", "-net", "none"]);
+    if !options.reboots {
+        command.arg("-no-reboot");
+    }
     command.args(["-S", "-qmp", &format!("unix:{},server=on,wait=off", socket("qmp"))]);
     command.args(["-vnc", &format!("{vnc}{password}"), "-serial", &serial]);
     command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
@@ -251,7 +261,8 @@ async fn the_guest_answers_on_its_serial_line_and_its_screen() {
 
 #[tokio::test]
 async fn a_guest_on_tcp_says_where_it_listens_and_asks_for_its_password() {
-    let guest = Guest::boot_with(Options { tcp: true, vnc_password: Some("opensesame") }).await;
+    let guest =
+        Guest::boot_with(Options { tcp: true, vnc_password: Some("opensesame"), ..Options::default() }).await;
     assert!(
         matches!(guest.serial(), Place::Tcp(address) if address.ip().is_loopback() && address.port() > 0)
     );

@@ -1,6 +1,7 @@
 // The icons: strokes on a 24 by 24 grid, in the text's colour.
 
 const PATHS = {
+  back: 'M20 12H5M11 6l-6 6 6 6',
   bell: 'M6 16v-5a6 6 0 0 1 12 0v5l1.5 2h-15zM10 21h4',
   camera: 'M4 8h3l2-3h6l2 3h3v11H4zM12 16.500a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7z',
   clipboard: 'M9 5H6v15h12V5h-3M9 3.500h6v3.500H9zM9 12h6M9 16h4',
@@ -16,6 +17,8 @@ const PATHS = {
   moon: 'M20 14.500A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.500z',
   move: 'M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3',
   paste: 'M9 5H6v15h5M15 5h3v4M9 3.500h6v3.500H9zM13 12h7v9h-7z',
+  pause: 'M8 5v14M16 5v14',
+  play: 'M7 5l12 7-12 7z',
   reconnect: 'M20 12a8 8 0 1 1-2.5-5.800M20 3v5h-5',
   search: 'M10.5 17a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13zM15.5 15.500L20 20',
   settings: 'M4 7h9M19 7h1M4 17h1M11 17h9M16 9.500a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM8 19.500a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5z',

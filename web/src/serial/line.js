@@ -39,6 +39,11 @@ export class Line extends EventTarget {
     return this.sendBytes(this.#encoder.encode(text));
   }
 
+  /** What the terminal itself answers to the machine: one viewer's answer is enough, and nobody is told of the others'. */
+  reply(text) {
+    if (this.mayType()) this.send(text);
+  }
+
   /** @param {Uint8Array} bytes */
   sendBytes(bytes) {
     if (this.#link?.socket.readyState !== WebSocket.OPEN || this.#size + bytes.length > LIMIT) return false;

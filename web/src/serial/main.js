@@ -159,7 +159,8 @@ panel.add('paste', t('panel.paste'), sendText.content);
 panel.add('session', t('panel.session'), sessionSection());
 panel.add('about', t('panel.about'), about('serial'));
 
-const stage = h('main', { class: 'stage' }, notice.element, pen.element, find.element, terminal.element);
+const below = h('div', { class: 'below' }, find.element, terminal.element);
+const stage = h('main', { class: 'stage' }, notice.element, pen.element, below);
 document.body.append(bar.element, h('div', { class: 'room' }, stage, panel.element));
 bar.rename(title || t('page.serial'));
 terminal.open();

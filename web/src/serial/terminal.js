@@ -17,6 +17,9 @@ const FONT = "ui-monospace, 'Cascadia Mono', 'SF Mono', Menlo, Consolas, 'DejaVu
 /** A boot log of a large machine; about 20 MB at 100 columns. */
 const SCROLLBACK_LINES = 10_000;
 
+/** Of what xterm.js sends: device attributes and status, cursor and mode reports, focus, colours, settings. */
+const REPLY = /^\x1b(\[[?>]?[\d;]*(c|n|R|\$y|t)|\[[IO]|\]|P)/;
+
 const [SMALLEST, LARGEST] = [8, 32];
 
 /** Text from the machine names the address, so opening one takes a deliberate click. */
@@ -61,7 +64,7 @@ export class Terminal {
     this.xterm.loadAddon(new Unicode11Addon());
     this.xterm.loadAddon(new WebLinksAddon(openLink, { hover, leave }));
     this.xterm.unicode.activeVersion = '11';
-    this.xterm.onData((text) => line.send(text));
+    this.xterm.onData((text) => (REPLY.test(text) ? line.reply(text) : line.send(text)));
     this.xterm.onBinary((text) => line.sendBytes(Uint8Array.from(text, (c) => c.charCodeAt(0))));
     line.addEventListener('data', ({ detail }) => this.xterm.write(detail));
     theme.addEventListener('change', () => {

@@ -82,7 +82,7 @@ fn an_issuer_remembers_signatures_and_a_proxy_has_no_part_in_it() {
     assert_eq!(once::now(issuer.first("AK", done, TTL)), Ok(true));
     assert_eq!(once::now(issuer.first("AK", done, TTL)), Ok(false));
     let denied = once::now(proxy.first("AK", [8; 32], TTL));
-    assert!(matches!(&denied, Err(OnceError::Unavailable(why)) if why.contains("NOPERM")), "{denied:?}");
+    assert!(matches!(&denied, Err(OnceError::Unavailable(why)) if why.contains("no permissions")), "{denied:?}");
     let key = "consolegate:signed:AK:{x}";
     for (name, command) in
         [("consolegate-issuer", &["DEL", key][..]), ("consolegate-proxy", &["SET", key, "x", "NX", "GET"])]
@@ -128,6 +128,7 @@ fn proxies_alone_say_who_lives_and_both_end_it() {
         console: Some(("a".into(), Protocol::Vnc)),
         project: "p".into(),
         source: "192.0.2.1".to_owned(),
+        token: key(),
         record: "{}".to_owned(),
     };
     let session = place.session;
@@ -135,8 +136,8 @@ fn proxies_alone_say_who_lives_and_both_end_it() {
     denied(enter(&issuer));
     denied(now(issuer.beat("x", &[])));
     assert!(matches!(enter(&proxy), Ok(Entry::Entered { .. })));
-    let places = vec![(1, place.clone())];
-    now(proxy.restate("x", move || places)).unwrap();
+    let present = Present { entered: vec![(1, place.clone())], all: vec![session] };
+    now(proxy.restate("x", move || present)).unwrap();
     assert!(now(proxy.beat("x", &[(session, "1 2 3 4".to_owned())])).unwrap());
     let cursor = now(proxy.news("")).unwrap().cursor;
     for store in [&issuer, &proxy] {

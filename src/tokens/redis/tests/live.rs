@@ -12,6 +12,7 @@ fn place(target: &str, project: &str, source: &str) -> Place {
         console: Some((target.into(), Protocol::Serial)),
         project: project.into(),
         source: source.to_owned(),
+        token: key(),
         record: format!("{{\"of\": \"{target} {project}\"}}"),
     }
 }
@@ -27,7 +28,7 @@ fn turned(server: &Server) -> (RedisStore, impl Fn(Duration)) {
 
 fn entered(entry: Result<Entry, StoreError>) -> usize {
     match entry {
-        Ok(Entry::Entered { others, .. }) => others,
+        Ok(Entry::Entered { others, before: 0, .. }) => others,
         other => panic!("{other:?}"),
     }
 }
@@ -75,12 +76,31 @@ fn places_are_counted_over_all_proxies_and_given_back() {
 }
 
 #[test]
+fn who_is_back_meets_no_one_but_others() {
+    let server = Server::start(&[]);
+    let (x, y) = (open(&server), open(&server));
+    let only = Most { target: 1, project: 1, source: 1 };
+    let first = place("a", "p", "192.0.2.1");
+    assert_eq!(entered(now(x.enter("x", &first, Manner::Deny, only))), 0);
+    let back = Place { session: Uuid::new_v4(), ..first.clone() };
+    for manner in [Manner::Deny, Manner::Share, Manner::Steal] {
+        let entry = now(y.enter("y", &back, manner, only)).unwrap();
+        assert!(matches!(entry, Entry::Entered { others: 0, before: 1, .. }), "{entry:?}");
+        now(y.leave("y", &[back.session])).unwrap();
+    }
+    let stranger = place("a", "p", "192.0.2.1");
+    assert_eq!(now(y.enter("y", &stranger, Manner::Deny, only)), Ok(Entry::InUse));
+    now(x.leave("x", &[first.session])).unwrap();
+    assert_eq!(entered(now(y.enter("y", &stranger, Manner::Deny, only))), 0);
+}
+
+#[test]
 fn the_sessions_of_a_silent_proxy_go_with_its_lease_and_come_back_with_its_word() {
     let server = Server::start(&[]);
     let (store, turn) = turned(&server);
     let (first, second) = (place("a", "p", "192.0.2.1"), place("a", "p", "192.0.2.2"));
     assert!(!now(store.beat("x", &[])).unwrap(), "a proxy nobody has heard of");
-    assert_eq!(now(store.restate("x", Vec::new)), Ok(0));
+    assert_eq!(now(store.restate("x", Present::default)), Ok(0));
     assert!(now(store.beat("x", &[])).unwrap());
     assert_eq!(entered(now(store.enter("x", &first, Manner::Deny, NO_LIMITS))), 0);
     for _ in 0..3 {
@@ -97,11 +117,19 @@ fn the_sessions_of_a_silent_proxy_go_with_its_lease_and_come_back_with_its_word(
     let third = place("b", "p", "192.0.2.3");
     assert_eq!(entered(now(store.enter("x", &third, Manner::Deny, NO_LIMITS))), 0);
     assert!(!now(store.beat("x", &[])).unwrap());
-    let all = vec![(5, first.clone()), (7, third.clone())];
-    let places = move || all;
-    assert_eq!(now(store.restate("x", places)), Ok(36_999 + 1));
+    // One that is just entering has its place, though the proxy has not heard so; one that it has not is taken out.
+    let (entering, gone) = (place("c", "p", "192.0.2.4"), place("d", "p", "192.0.2.5"));
+    for one in [&entering, &gone] {
+        assert_eq!(entered(now(store.enter("x", one, Manner::Deny, NO_LIMITS))), 0);
+    }
+    let present = Present {
+        entered: vec![(5, first.clone()), (7, third.clone())],
+        all: vec![third.session, entering.session, first.session],
+    };
+    assert_eq!(now(store.restate("x", move || present)), Ok(37_000));
     assert!(now(store.beat("x", &[])).unwrap());
-    assert_eq!(now(store.records()).unwrap().len(), 3);
+    assert_eq!(now(store.records()).unwrap().len(), 4);
+    assert!(now(store.has(entering.session)).unwrap() && !now(store.has(gone.session)).unwrap());
     now(store.leave("x", &[first.session, third.session])).unwrap();
     now(store.part("y")).unwrap();
     assert_eq!(entered(now(store.enter("y", &third, Manner::Deny, NO_LIMITS))), 0);
@@ -113,7 +141,8 @@ fn thousands_are_said_in_pieces() {
     let store = open(&server);
     let many: Vec<_> = (0..1000).map(|n| (1, place(&n.to_string(), "p", "192.0.2.1"))).collect();
     let ids: Vec<_> = many.iter().map(|(_, place)| place.session).collect();
-    now(store.restate("x", move || many)).unwrap();
+    let present = Present { entered: many, all: ids.clone() };
+    now(store.restate("x", move || present)).unwrap();
     let traffic: Vec<_> = ids.iter().map(|id| (*id, id.to_string())).collect();
     assert!(now(store.beat("x", &traffic)).unwrap());
     let records = now(store.records()).unwrap();

@@ -3,25 +3,29 @@
 --
 -- consolegate:live:{fleet}:
 --   proxies          a sorted set: each proxy by the end of its lease
---   sessions:PROXY   a hash: SESSION to ENTERED CONSOLE PROJECT SOURCE RECORD; its field '' has the history in which
---                    all of the proxy's sessions are there
+--   sessions:PROXY   a hash: SESSION to ENTERED CONSOLE PROJECT SOURCE TOKEN RECORD; its field '' has the history in
+--                    which all of the proxy's sessions are there
 --   traffic:PROXY    a hash: SESSION to what it has moved
---   CONSOLE, PROJECT, SOURCE   sets of sessions, to count them by; '-' is none
+--   CONSOLE          a set of SESSION:TOKEN, to count them by; '-' is none
+--   PROJECT, SOURCE  sets of SESSION, to count them by
 
 local LIVE = 'consolegate:live:{fleet}:'
 
-local function unseat(session, value)
-  for key in string.gmatch(string.match(value, '^%d+ (%S+ %S+ %S+) '), '%S+') do
-    redis.call('SREM', LIVE .. key, session)
+local function each(session, value, call)
+  local console, project, source, token = string.match(value, '^%d+ (%S+) (%S+) (%S+) (%S+) ')
+  if console ~= '-' then
+    redis.call(call, LIVE .. console, session .. ':' .. token)
   end
+  redis.call(call, LIVE .. project, session)
+  redis.call(call, LIVE .. source, session)
+end
+
+local function unseat(session, value)
+  each(session, value, 'SREM')
 end
 
 local function seat(session, value)
-  for key in string.gmatch(string.match(value, '^%d+ (%S+ %S+ %S+) '), '%S+') do
-    if key ~= '-' then
-      redis.call('SADD', LIVE .. key, session)
-    end
-  end
+  each(session, value, 'SADD')
 end
 
 -- Takes the proxy's sessions out, and it itself.

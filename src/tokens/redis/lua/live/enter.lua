@@ -1,34 +1,42 @@
--- ARGV: proxy, lease, session, CONSOLE, PROJECT, SOURCE, record, what others on the console mean, how many there may
--- be on the console, of the project, from the source; 0 is any number
--- Counts and takes a place in one step: of two viewers who come at once to a console for one, one gets in.
+-- ARGV: proxy, lease, session, CONSOLE, PROJECT, SOURCE, TOKEN, record, what others on the console mean, how many there
+-- may be on the console, of the project, from the source; 0 is any number
+-- Counts and takes a place in one step: of two viewers who come at once to a console for one, one gets in. A session
+-- of the same token is no other viewer: it is what a viewer left behind who is back.
 local history = history()
 if not history then return not_primary() end
 local now = now()
 bury(now)
 local proxy, session = ARGV[1], ARGV[3]
-local function count(key)
-  return key == '-' and 0 or redis.call('SCARD', LIVE .. key)
+local there, before = 0, 0
+if ARGV[4] ~= '-' then
+  local end_ = ':' .. ARGV[7]
+  for _, member in ipairs(redis.call('SMEMBERS', LIVE .. ARGV[4])) do
+    if string.sub(member, -#end_) ~= end_ then
+      there = there + 1
+    elseif member ~= session .. end_ then
+      before = before + 1
+    end
+  end
 end
 local function full(key, most)
-  return tonumber(most) ~= 0 and count(key) >= tonumber(most)
+  return tonumber(most) ~= 0 and redis.call('SCARD', LIVE .. key) - before >= tonumber(most)
 end
 -- The same call again, whose answer was lost, has its place.
 local known = redis.call('HGET', LIVE .. 'sessions:' .. proxy, session)
 if known then
-  return { 'entered', string.match(known, '^%d+'), ms(math.max(count(ARGV[4]) - 1, 0)) }
-elseif ARGV[8] == 'deny' and count(ARGV[4]) > 0 then
+  return { 'entered', string.match(known, '^%d+'), ms(there), ms(before) }
+elseif ARGV[9] == 'deny' and there > 0 then
   return { 'in-use' }
-elseif ARGV[8] == 'share' and full(ARGV[4], ARGV[9]) then
+elseif ARGV[9] == 'share' and ARGV[4] ~= '-' and tonumber(ARGV[10]) ~= 0 and there >= tonumber(ARGV[10]) then
   return { 'target' }
-elseif full(ARGV[5], ARGV[10]) then
+elseif full(ARGV[5], ARGV[11]) then
   return { 'project' }
-elseif full(ARGV[6], ARGV[11]) then
+elseif full(ARGV[6], ARGV[12]) then
   return { 'source' }
 end
-local others = count(ARGV[4])
-local value = ms(now) .. ' ' .. ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. ARGV[6] .. ' ' .. ARGV[7]
+local value = ms(now) .. ' ' .. table.concat(ARGV, ' ', 4, 8)
 seat(session, value)
 redis.call('HSET', LIVE .. 'sessions:' .. proxy, session, value)
 -- A proxy that had been taken out is back, but without the mark that all of its sessions are.
 renew(proxy, ARGV[2], now)
-return { 'entered', ms(now), ms(others) }
+return { 'entered', ms(now), ms(there), ms(before) }

@@ -1,5 +1,5 @@
 -- ARGV: proxy
--- It has gone, or says anew what it has.
+-- It has gone.
 local history = history()
 if not history then return not_primary() end
 part(ARGV[1])
