@@ -1,18 +1,14 @@
-//! Under load: out of descriptors the server lives on; new viewers get in beside busy ones; each connection goes to
-//! the worker that has the fewest.
+//! Under load: out of descriptors the server lives on; each connection goes to the worker that has the fewest.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use consolegate::ids::Protocol;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 
 use crate::support::binary::Binary;
 use crate::support::console::{Console, Manner};
 use crate::support::server::{PROJECT, Running, Socket, TOKEN, http, open, target, token_of};
-use crate::support::{files, viewer, within};
+use crate::support::{viewer, within};
 
 const VM: &str = "6c1f2a90-0000-4000-8000-000000000031";
 
@@ -114,43 +110,4 @@ async fn each_connection_goes_to_the_worker_with_the_fewest() {
         stay.push((0, enter(&server).await));
     }
     assert_even(&loads(&server, 31).await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn viewers_get_in_beside_hundreds_of_busy_ones_who_go_on() {
-    const BUSY: u64 = 300;
-    files::allow(BUSY * 5 + 1_000);
-    let console = Console::new(Manner::Vnc).await;
-    let server = Running::start(&format!("{MANY}{}", target(VM, "vm", &console.setting("vnc")))).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let rounds: Arc<Vec<AtomicU64>> = Arc::new((0..BUSY).map(|_| AtomicU64::new(0)).collect());
-    let mut busy = JoinSet::new();
-    for at in 0..BUSY as usize {
-        let mut socket = enter(&server).await;
-        let (stop, rounds) = (Arc::clone(&stop), Arc::clone(&rounds));
-        busy.spawn(async move {
-            let payload = vec![at as u8; 16 * 1024];
-            while !stop.load(Ordering::SeqCst) {
-                viewer::echo(&mut socket, &payload).await;
-                rounds[at].fetch_add(1, Ordering::SeqCst);
-            }
-        });
-    }
-    // A dozen get in, each while every busy one has been served since the one before.
-    for _ in 0..12 {
-        let before: Vec<_> = rounds.iter().map(|count| count.load(Ordering::SeqCst)).collect();
-        let mut newcomer = enter(&server).await;
-        viewer::echo(&mut newcomer, b"in").await;
-        within("every busy viewer's next round", async {
-            let mut look = tokio::time::interval(Duration::from_millis(5));
-            while !rounds.iter().zip(&before).all(|(now, before)| now.load(Ordering::SeqCst) > *before) {
-                look.tick().await;
-            }
-        })
-        .await;
-    }
-    stop.store(true, Ordering::SeqCst);
-    while let Some(ended) = busy.join_next().await {
-        ended.unwrap();
-    }
 }

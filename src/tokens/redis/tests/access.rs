@@ -82,7 +82,10 @@ fn an_issuer_remembers_signatures_and_a_proxy_has_no_part_in_it() {
     assert_eq!(once::now(issuer.first("AK", done, TTL)), Ok(true));
     assert_eq!(once::now(issuer.first("AK", done, TTL)), Ok(false));
     let denied = once::now(proxy.first("AK", [8; 32], TTL));
-    assert!(matches!(&denied, Err(OnceError::Unavailable(why)) if why.contains("no permissions")), "{denied:?}");
+    assert!(
+        matches!(&denied, Err(OnceError::Unavailable(why)) if why.contains("no permissions")),
+        "{denied:?}"
+    );
     let key = "consolegate:signed:AK:{x}";
     for (name, command) in
         [("consolegate-issuer", &["DEL", key][..]), ("consolegate-proxy", &["SET", key, "x", "NX", "GET"])]
