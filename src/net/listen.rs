@@ -137,6 +137,10 @@ fn accept_loop(
                 let mut ready = [PollFd::new(listener, PollFlags::IN), PollFd::new(woken, PollFlags::IN)];
                 // An error is a signal's, or the listener's, which accept(2) tells.
                 let _ = poll(&mut ready, None);
+                // Whoever started us is gone, stopped us or not: nobody else could.
+                if !ready[1].revents().is_empty() {
+                    return;
+                }
             }
             // The peer gave up between the handshake and our accept.
             Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
@@ -177,6 +181,14 @@ mod tests {
         assert_eq!(rx.recv().unwrap(), client.local_addr().unwrap());
         acceptor.stop();
         assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn its_thread_ends_with_whoever_started_it() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+        let Acceptor { wake, thread, .. } = Acceptor::start(listener, "test", |_, _| {}).unwrap();
+        drop(wake);
+        thread.join().unwrap();
     }
 
     #[test]
