@@ -140,6 +140,10 @@ fn accept_loop(
                 let mut ready = [PollFd::new(listener, PollFlags::IN), PollFd::new(woken, PollFlags::IN)];
                 // An error is a signal's, or the listener's, which accept(2) tells.
                 let _ = poll(&mut ready, None);
+                // Whoever started us is gone, stopped us or not: nobody else could.
+                if !ready[1].revents().is_empty() {
+                    return;
+                }
             }
             // The peer gave up between the handshake and our accept.
             Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
@@ -226,6 +230,14 @@ mod tests {
         assert!(shortage.accepted(at(51_000)) && !shortage.accepted(at(51_001)));
         assert!(!shortage.failed(at(59_999)) && shortage.failed(at(60_000)), "a minute after the last time");
         assert!(shortage.accepted(at(61_000)));
+    }
+
+    #[test]
+    fn its_thread_ends_with_whoever_started_it() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+        let Acceptor { wake, thread, .. } = Acceptor::start(listener, "test", |_, _| {}).unwrap();
+        drop(wake);
+        thread.join().unwrap();
     }
 
     #[test]
