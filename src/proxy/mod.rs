@@ -211,7 +211,12 @@ impl Proxy {
 
     /// Lets every shared serial line go.
     pub fn end_hubs(&self) {
-        self.hubs.end_all();
+        self.hubs.end_all(true);
+    }
+
+    /// Lets those shared serial lines go that nobody watches: another process may want them.
+    pub fn release_hubs(&self) {
+        self.hubs.end_all(false);
     }
 
     /// Waits until no viewer is left.

@@ -143,6 +143,7 @@ pub(super) async fn outlive(
             },
             () = watch.changed(watch::EVERY) => reload(config, shared),
             _ = renew.tick() => {
+                shared.proxy.release_hubs();
                 tokio::spawn(Arc::clone(&shared.proxy).renew());
             }
         }

@@ -155,10 +155,12 @@ impl Hubs {
         });
     }
 
-    /// Ends all, for the process ends.
-    pub(in crate::proxy) fn end_all(&self) {
+    /// Ends all, for the process ends; or only those that nobody watches, for another process follows.
+    pub(in crate::proxy) fn end_all(&self, watched: bool) {
         for line in self.lines.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            if let Some(hub) = &*line.hub.lock().unwrap_or_else(PoisonError::into_inner) {
+            if let Some(hub) = &*line.hub.lock().unwrap_or_else(PoisonError::into_inner)
+                && (watched || hub.lock().places.is_empty())
+            {
                 hub.end();
             }
         }
