@@ -45,12 +45,12 @@ fn sentinels_lead_to_the_new_primary_and_old_tokens_are_fenced() {
 }
 
 /// Three primaries, and a replica of the first.
-struct Cluster {
-    nodes: Vec<Server>,
+pub(super) struct Cluster {
+    pub(super) nodes: Vec<Server>,
 }
 
 impl Cluster {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let buses = [(); 4].map(|()| testing::free_port().to_string());
         let node = |bus: &String| {
             Server::start(&[
@@ -81,7 +81,7 @@ impl Cluster {
         Self { nodes }
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("redis-cluster://127.0.0.1:{},127.0.0.1:{}", self.nodes[1].port(), self.nodes[2].port())
     }
 }
