@@ -9,6 +9,7 @@
 //! With a store in memory the process is the whole fleet: nothing is shared, and the same is true.
 
 mod event;
+mod inventory;
 mod lifecycle;
 mod listed;
 mod roster;
@@ -27,6 +28,7 @@ use crate::tokens::{self, Grant, Manner, Most, Place, RedisStore, StoreError, To
 
 use event::{Event, Whom};
 
+pub use inventory::SharedInventory;
 pub use lifecycle::{void, why};
 pub use listed::{Listed, Moved};
 pub use roster::{Local, Pick, Roster};
