@@ -19,6 +19,7 @@ mod drain;
 mod endings;
 mod examples;
 mod fleet;
+mod fleet_inventory;
 mod fleet_servers;
 mod golden;
 mod golden_audit;
