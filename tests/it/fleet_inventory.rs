@@ -44,9 +44,9 @@ fn json_of(answer: &Answer) -> Value {
     serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
 }
 
-/// A server whose serial line is there.
+/// A server whose serial line is there, for several viewers.
 fn serial(line: &Console) -> Value {
-    json!({"project": PROJECT, "serial": format!("tcp://{}", line.address)})
+    json!({"project": PROJECT, "serial": format!("tcp://{}", line.address), "serial_viewers": "share"})
 }
 
 async fn put(at: SocketAddr, id: &str, document: &Value) -> Answer {
@@ -119,9 +119,7 @@ async fn registered_at_one_served_by_all_and_gone_everywhere() {
         assert_eq!(call(b.at.admin, "PUT", &path, odd, &serial(&first)).await.status, 400, "{odd}");
     }
     let (mut at_b, mut at_c) = (console(&issuer, &b, VM).await, console(&issuer, &c, VM).await);
-    // Each by way of the new place: twice by now, and not once more by the old one.
-    let dialled = async { while second.dialled().await < 2 {} };
-    within("the new place", dialled).await;
+    second.until("both at the new place", |seen| seen.peers.len() == 2).await;
     let unopened = issuer.token(VM, Protocol::Serial).await;
     assert_eq!(call(issuer.at.admin, "DELETE", &path, "", &Value::Null).await.status, 204);
     for socket in [&mut at_b, &mut at_c] {
