@@ -5,13 +5,15 @@ use consolegate::server::Role;
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
 use crate::support::binary::Binary;
 use crate::support::cable::Cable;
 use crate::support::console::{Console, Manner};
 use crate::support::fleet::{ADMIN, Fleet, OTHER, VM, admin, process, revoke, sessions, until_listed};
 use crate::support::redis::Server as Redis;
-use crate::support::server::{PROJECT, Socket, open, target};
+use crate::support::server::{PROJECT, Socket, TOKEN, http, open, target, token_of};
 use crate::support::{viewer, within};
 
 #[tokio::test]
@@ -112,6 +114,36 @@ async fn of_30_viewers_of_a_console_for_one_one_gets_in_on_three_proxies() {
         // The links of those who were too late are still good, and make room for the next round's.
         revoke(&fleet, &json!({"server_id": VM})).await;
     }
+}
+
+/// A link's own wish to be alone holds at every proxy, against those who share and those who steal.
+#[tokio::test]
+async fn who_has_a_link_for_one_keeps_others_out_on_every_proxy() {
+    let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
+    let share = format!("{}serial_viewers = \"share\"\n", line.setting("serial"));
+    let fleet = Fleet::start(&redis.url(), 2, &target(VM, "vm", &share));
+    let link = async |viewers: &str| {
+        let headers = format!("X-Auth-Token: {TOKEN}\r\nContent-Type: application/json\r\n");
+        let (path, body) =
+            (format!("/console/v1/servers/{VM}/consoles"), json!({"protocol": "serial", "viewers": viewers}));
+        let answer = http(fleet.issuer.at.api, "POST", &path, &headers, &body.to_string()).await;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let issued: Value = serde_json::from_str(body).unwrap();
+        token_of(issued["console"]["url"].as_str().unwrap())
+    };
+    let (mut first, _) = open(&fleet.proxies[0].ws(&link("deny").await), &[]).await.unwrap();
+    viewer::echo(&mut first, b"alone").await;
+    for viewers in ["share", "steal", "deny"] {
+        let refused = open(&fleet.proxies[1].ws(&link(viewers).await), &[]).await;
+        assert_eq!(refused.err(), Some(429), "{viewers}");
+    }
+    viewer::echo(&mut first, b"still alone").await;
+    assert_eq!(viewer::goodbye(&mut first).await.0, 1000);
+    until_listed(fleet.issuer.at.admin, 0).await;
+    let mut second = fleet.open(1, VM).await.unwrap();
+    // Who comes to a console that has somebody does not get it alone.
+    assert_eq!(open(&fleet.proxies[0].ws(&link("deny").await), &[]).await.err(), Some(429));
+    viewer::echo(&mut second, b"undisturbed").await;
 }
 
 #[tokio::test]
@@ -231,4 +263,53 @@ async fn a_proxy_that_ends_in_order_leaves_nothing_behind() {
     fleet.proxies.remove(1).drain().await;
     assert_eq!(sessions(fleet.issuer.at.admin).await, Vec::<Value>::new());
     fleet.open(0, VM).await.unwrap();
+}
+
+/// The proxy that has the session has its line; whoever asks elsewhere is told that it was passed on.
+#[tokio::test]
+async fn a_break_reaches_the_line_from_any_process_once() {
+    // A terminal server that knows no option: a break is then the Telnet command of that name (RFC 854).
+    const BREAK: [u8; 2] = [255, 243];
+    let (redis, plain) = (Redis::start(&[]), Console::new(Manner::Echo).await);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let telnet = format!("serial = \"telnet://{}\"", listener.local_addr().unwrap());
+    let servers = target(VM, "vm", &telnet) + &target(OTHER, "other", &plain.setting("serial"));
+    let fleet = Fleet::start(&redis.url(), 2, &servers);
+    let token = fleet.issuer.token(VM, Protocol::Serial).await;
+    let (mut viewer, _) = open(&fleet.proxies[0].ws(&token), &[]).await.unwrap();
+    let (mut line, _) = within("the proxy's dial", listener.accept()).await.unwrap();
+    let (there, elsewhere) = (fleet.proxies[0].at.admin, [fleet.issuer.at.admin, fleet.proxies[1].at.admin]);
+    let session = until_listed(there, 1).await[0]["id"].as_str().unwrap().to_owned();
+    let ask = async |at| admin(at, "POST", &format!("/v1/sessions/{session}/break"), &Value::Null).await.0;
+    let mut read = Vec::new();
+    let mut broken = async || {
+        let heard = async {
+            while !read.windows(2).any(|two| two == BREAK) {
+                assert!(line.read_buf(&mut read).await.unwrap() > 0, "{read:?}");
+            }
+            // Nothing follows but what the viewer types: the break was one.
+            viewer::send(&mut viewer, b"typed").await;
+            while !read.ends_with(b"typed") {
+                assert!(line.read_buf(&mut read).await.unwrap() > 0, "{read:?}");
+            }
+        };
+        within("the break", heard).await;
+        assert_eq!(read.windows(2).filter(|two| *two == BREAK).count(), 1, "{read:?}");
+        read.clear();
+    };
+    assert_eq!(ask(there).await, 204);
+    broken().await;
+    for at in elsewhere {
+        assert_eq!(ask(at).await, 202);
+        broken().await;
+    }
+    let _plain = fleet.open(1, OTHER).await.unwrap();
+    let listed = until_listed(there, 2).await;
+    let other = listed.iter().find(|one| one["target"] == OTHER).unwrap()["id"].as_str().unwrap();
+    let path = format!("/v1/sessions/{other}/break");
+    assert_eq!(admin(fleet.proxies[1].at.admin, "POST", &path, &Value::Null).await.0, 409);
+    let unknown = "/v1/sessions/00000000-0000-4000-8000-000000000000/break";
+    for at in elsewhere {
+        assert_eq!(admin(at, "POST", unknown, &Value::Null).await.0, 404);
+    }
 }
