@@ -37,7 +37,7 @@ pub(crate) use redis::testing;
 
 pub use memory::{MemoryStore, Packed};
 pub use metered::Metered;
-pub use moving::{Answer, Asked, Call, Movable, Predecessor, Successor, perform};
+pub use moving::{Answer, Asked, Call, Movable, Successor, perform};
 pub use redis::{
     Entry, Manner, Most, News, Place, Present, Record, RedisSetupError, RedisStore, SealedTarget, TargetNews,
     Unsafe, Write,

@@ -1,7 +1,7 @@
 //! Registered targets: numbered changes, what they expect, lost answers, an emptied store, a cluster.
 
 use super::faults::{Cutter, through};
-use super::fleet::Cluster;
+use super::testing::Cluster;
 use super::*;
 
 fn sealed(id: &str, revision: &str) -> SealedTarget {
