@@ -99,7 +99,7 @@ struct Attempt {
     origin: Option<Box<str>>,
     serial_page: bool,
     /// Where in the console's output the viewer goes on.
-    seen: Option<u64>,
+    seen: Option<hub::Seen>,
     token: Option<Token>,
     visit: Option<resume::Visit>,
     trail: Trail,
@@ -262,7 +262,7 @@ impl Proxy {
             offer,
             origin: upgrade::origin_text(request.headers()).filter(|_| origin == Origin::Allowed),
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
-            seen: upgrade::query_value(request.uri(), "offset").and_then(|offset| offset.parse().ok()),
+            seen: upgrade::seen(request.uri()),
             trail,
             on_upgrade: hyper::upgrade::on(&mut request),
             load: Arc::clone(&connection.load),
