@@ -25,6 +25,9 @@ impl Local for Nobody {
     fn end(&self, _: &mut Pick<'_>) -> usize {
         0
     }
+    fn send_break(&self, _: Uuid) -> Option<bool> {
+        None
+    }
     fn look(&self, _: Duration, _: bool) -> Vec<(Uuid, Moved)> {
         Vec::new()
     }
