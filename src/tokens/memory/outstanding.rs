@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::{DashMap, Entry};
 
@@ -15,7 +16,11 @@ use super::table::KeyHasher;
 
 /// The unspent tokens of those targets that have any. Times are nanoseconds of the store's clock.
 #[derive(Debug, Default)]
-pub(super) struct Outstanding(DashMap<TargetId, Unspent>);
+pub(super) struct Outstanding {
+    by_target: DashMap<TargetId, Unspent>,
+    /// Some token was counted. Until then nothing has to be looked up for those that end.
+    counts: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Unspent {
@@ -47,7 +52,9 @@ impl Outstanding {
         if most == 0 {
             return keep();
         }
-        let mut entry = match self.0.entry(target.clone()) {
+        // Before the token is kept, and so before anybody can end it.
+        self.counts.store(true, Ordering::Release);
+        let mut entry = match self.by_target.entry(target.clone()) {
             Entry::Occupied(entry) => entry,
             Entry::Vacant(entry) => {
                 entry.insert_entry(Unspent { expiry: HashMap::default(), earliest: u64::MAX })
@@ -67,6 +74,11 @@ impl Outstanding {
         admitted
     }
 
+    /// Whether any token was ever counted.
+    pub(super) fn counts(&self) -> bool {
+        self.counts.load(Ordering::Acquire)
+    }
+
     /// The token is spent, or gone: its place is free.
     pub(super) fn forget(&self, target: &TargetId, key: &TokenKey) {
         self.take(target, key);
@@ -74,7 +86,10 @@ impl Outstanding {
 
     /// As [`Outstanding::forget`]; whether it had a place.
     pub(super) fn take(&self, target: &TargetId, key: &TokenKey) -> bool {
-        let Entry::Occupied(mut entry) = self.0.entry(target.clone()) else { return false };
+        if !self.counts() {
+            return false;
+        }
+        let Entry::Occupied(mut entry) = self.by_target.entry(target.clone()) else { return false };
         let had = entry.get_mut().expiry.remove(key).is_some();
         if entry.get().expiry.is_empty() {
             entry.remove();
@@ -85,6 +100,6 @@ impl Outstanding {
     /// How many targets have any.
     #[cfg(test)]
     pub(super) fn targets(&self) -> usize {
-        self.0.len()
+        self.by_target.len()
     }
 }

@@ -280,11 +280,12 @@ impl Table {
         let part = &self.parts[self.next_part.fetch_add(1, Ordering::Relaxed) % PARTS];
         let mut freed = 0;
         let mut unspent = Vec::new();
+        let counts = self.outstanding.counts();
         part.retain(|key, record| {
             let dead = record.is_dead(now);
             freed += usize::from(dead);
             record.tidy(now);
-            unspent.extend(record.grant().filter(|_| dead).map(|grant| (*key, grant.clone())));
+            unspent.extend(record.grant().filter(|_| dead && counts).map(|grant| (*key, grant.clone())));
             !dead
         });
         for (key, grant) in unspent {
