@@ -4,7 +4,7 @@
 //! holds the target, so nothing that holds a record may call in here.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::{DashMap, Entry};
@@ -12,7 +12,6 @@ use dashmap::{DashMap, Entry};
 use crate::ids::TargetId;
 
 use super::super::{StoreError, TokenKey};
-use super::table::KeyHasher;
 
 /// The unspent tokens of those targets that have any. Times are nanoseconds of the store's clock.
 #[derive(Debug, Default)]
@@ -101,5 +100,25 @@ impl Outstanding {
     #[cfg(test)]
     pub(super) fn targets(&self) -> usize {
         self.by_target.len()
+    }
+}
+
+/// Passes on the eight bytes a [`TokenKey`] hashes itself to.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
