@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::relay::{Command, Control, Hello, Mailbox, Notice, Plan, Remote, Role};
 
-use super::hub::Arrival;
+use super::hub::{Arrival, Seen};
 use super::sessions::{Seat, Session};
 
 /// The largest size a terminal is given, in characters: no screen has more, and programs allocate for it.
@@ -52,22 +52,22 @@ pub(super) fn sit(
     seat: &Seat,
     plan: &Plan,
     controlled: bool,
-    seen: Option<u64>,
+    seen: Option<Seen>,
 ) -> Option<(Control, Notice)> {
     let session = &seat.session;
     // Set once: a seat has one viewer.
     let mailbox = controlled.then(|| Arc::clone(session.mailbox.get_or_init(Arc::<Mailbox>::default)));
     let writes = !plan.view_only;
     let role = if writes { Role::Writer } else { Role::Watcher };
-    let line = (session.breaker.get().is_some(), session.resizer.get().is_some());
-    let (role, offset, (breaks, resize)) = match session.hub.get() {
+    let abilities = (session.breaker.get().is_some(), session.resizer.get().is_some());
+    let (role, offset, line, (breaks, resize)) = match session.hub.get() {
         Some(hub) => {
             let user = session.grant.user.clone();
             let arrival = Arrival { user, writes, mailbox: mailbox.clone(), seen };
             let (role, offset) = hub.seat(session.id, arrival);
-            (role, offset, hub.abilities())
+            (role, offset, Some(hub.id()), hub.abilities())
         }
-        None => (role, 0, line),
+        None => (role, 0, None, abilities),
     };
     let hello = Hello {
         session: session.id,
@@ -79,6 +79,7 @@ pub(super) fn sit(
         breaks: writes && breaks,
         resize: writes && resize,
         offset,
+        line,
     };
     let reach = Reach { session: Arc::clone(session), writes };
     Some((Control::new(mailbox?, Arc::new(reach)), Notice::Hello(hello)))

@@ -33,7 +33,7 @@ use tracing::{Instrument, debug, info, info_span};
 
 use crate::audit::Audit;
 use crate::config::{self, Config};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Predecessor};
 use crate::ids::RequestId;
 use crate::limits::Cap;
 use crate::metrics::Metrics;
@@ -43,7 +43,7 @@ use crate::relay::record::{Recorder, Recording};
 use crate::relay::{Channel, End, Pump, Stop, run};
 use crate::rfb::ViewOnly;
 use crate::targets::{DialPolicy, Inventory};
-use crate::tokens::{Fingerprinter, Most, Predecessor, Revoke, Store, Token, Why};
+use crate::tokens::{Fingerprinter, Most, Revoke, Store, Token, Why};
 use crate::ws::{Offer, check_request};
 
 use gate::{Entered, Ticket, enter};
@@ -99,7 +99,7 @@ struct Attempt {
     origin: Option<Box<str>>,
     serial_page: bool,
     /// Where in the console's output the viewer goes on.
-    seen: Option<u64>,
+    seen: Option<hub::Seen>,
     token: Option<Token>,
     visit: Option<resume::Visit>,
     trail: Trail,
@@ -262,7 +262,7 @@ impl Proxy {
             offer,
             origin: upgrade::origin_text(request.headers()).filter(|_| origin == Origin::Allowed),
             serial_page: upgrade::query_value(request.uri(), "console").as_deref() == Some("serial"),
-            seen: upgrade::query_value(request.uri(), "offset").and_then(|offset| offset.parse().ok()),
+            seen: upgrade::seen(request.uri()),
             trail,
             on_upgrade: hyper::upgrade::on(&mut request),
             load: Arc::clone(&connection.load),

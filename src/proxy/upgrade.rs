@@ -8,9 +8,12 @@ use http::{HeaderValue, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use percent_encoding::percent_decode_str;
+use uuid::Uuid;
 
 use crate::tokens::Token;
 use crate::ws::{CONTROL, HandshakeError, Offer};
+
+use super::hub::Seen;
 
 /// Seconds to wait, told with 429 and 503: limits free up as sessions end, and a store comes back in seconds.
 const RETRY_AFTER: &str = "5";
@@ -63,6 +66,14 @@ pub(super) fn query_value(uri: &Uri, name: &str) -> Option<String> {
     let mut pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.rfind(|(key, _)| *key == name)?;
     Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+/// How much of a shared line's output the viewer has seen, by its own account.
+pub(super) fn seen(uri: &Uri) -> Option<Seen> {
+    let offset = query_value(uri, "offset")?.parse().ok()?;
+    // A name that is none of ours is another line's.
+    let line = query_value(uri, "line").map(|line| line.parse().unwrap_or(Uuid::nil()));
+    Some(Seen { offset, line })
 }
 
 /// The viewer's address: the peer's, or what a trusted peer says, read from the right past every trusted one.

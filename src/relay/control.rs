@@ -97,6 +97,9 @@ pub struct Hello {
     pub resize: bool,
     /// Where in the console's output the first byte that follows is, in bytes; 0 where nothing is kept.
     pub offset: u64,
+    /// Which output that is; offsets into another one mean nothing here. Where nothing is kept there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<Uuid>,
 }
 
 /// A message from a viewer.
@@ -304,11 +307,12 @@ mod tests {
             breaks: true,
             resize: false,
             offset: 7,
+            line: Some(Uuid::from_u128(1)),
         });
         let expected = json!({
             "type": "hello", "session": "00000000-0000-0000-0000-000000000000", "protocol": "serial",
             "role": "writer", "viewers": 1, "view_only": false, "recording": false, "break": true,
-            "resize": false, "offset": 7,
+            "resize": false, "offset": 7, "line": "00000000-0000-0000-0000-000000000001",
         });
         assert_eq!(serde_json::from_str::<Value>(&to_json(&hello)).unwrap(), expected);
     }

@@ -22,6 +22,7 @@ use tracing::debug;
 use crate::admin::{Admin, Content};
 use crate::api::{self, Api, Source};
 use crate::audit::Audit;
+use crate::fleet::Roster;
 use crate::limits::{Cap, CapPermit};
 use crate::metrics::Metrics;
 use crate::net::stream::ViewerStream;
@@ -72,6 +73,7 @@ pub(super) struct Shared {
     pub(super) api: Arc<Api>,
     pub(super) proxy: Arc<Proxy>,
     pub(super) admin: Admin,
+    pub(super) roster: Roster,
     pub(super) unauthenticated: Cap,
     /// Connections to the admin listener.
     pub(super) watchers: Cap,

@@ -25,7 +25,7 @@ use crate::support::{temp, viewer, within};
 const VM: &str = "6c1f2a90-0000-4000-8000-000000000071";
 
 /// `[recording]` with this directory and these settings.
-fn recording(dir: &Path, more: &str) -> String {
+pub(crate) fn recording(dir: &Path, more: &str) -> String {
     format!("[recording]\ndirectory = \"{}\"\n{more}\n", dir.display())
 }
 
@@ -186,7 +186,12 @@ async fn a_guests_screen_in_novnc_is_recorded_and_shown_again() {
 }
 
 /// Starts the real program where no file may grow beyond `blocks` of 512 bytes.
-async fn cramped(dir: &Path, settings: &str, targets: &str, blocks: u32) -> (Process, std::net::SocketAddr) {
+pub(crate) async fn cramped(
+    dir: &Path,
+    settings: &str,
+    targets: &str,
+    blocks: u32,
+) -> (Process, std::net::SocketAddr) {
     let config = dir.join("consolegate.toml");
     let listen = "[listen]\napi = \"127.0.0.1:0\"\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
     let text = format!(
@@ -211,7 +216,7 @@ async fn cramped(dir: &Path, settings: &str, targets: &str, blocks: u32) -> (Pro
     (process, at)
 }
 
-async fn issue(at: std::net::SocketAddr) -> String {
+pub(crate) async fn issue(at: std::net::SocketAddr) -> String {
     let headers = format!(
         "X-Auth-Token: {}\r\nContent-Type: application/json\r\nOpenStack-API-Version: compute 2.8\r\n",
         crate::support::server::TOKEN

@@ -154,7 +154,7 @@ async fn xvnc_with_password_and_certificate() {
         .await;
 
     let pki = Pki::with_server("xvnc.example");
-    let tls = |types| Security { types, password: Some(PASSWORD), certificate: Some(pki.dir()) };
+    let tls = |types| Security { types, password: Some(PASSWORD), user: None, certificate: Some(pki.dir()) };
     let x509 = Xvnc::start_with(tls("X509Vnc,TLSVnc,VncAuth")).await;
     let vnc = format!("tcp://{}", x509.address());
     let named = format!("password = \"{PASSWORD}\"; name = \"xvnc.example\"; {}", ca(&pki));
@@ -166,4 +166,26 @@ async fn xvnc_with_password_and_certificate() {
     let none = Xvnc::start_with(tls("X509None")).await;
     let named = format!("types = [\"vencrypt-x509-none\"]; name = \"xvnc.example\"; {}", ca(&pki));
     opens(&format!("tcp://{}", none.address()), &named).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn xvnc_with_user_and_certificate() {
+    const SENTENCE: &str = "opensesame, and then some more than DES takes";
+    let pki = Pki::with_server("xvnc.example");
+    let user = Some(("operator", SENTENCE));
+    let security = Security { types: "X509Plain", password: None, user, certificate: Some(pki.dir()) };
+    let xvnc = Xvnc::start_with(security).await;
+    let vnc = format!("tcp://{}", xvnc.address());
+    let plain = |user: &str, password: &str| {
+        let who = format!("username = \"{user}\"; password = \"{password}\"; name = \"xvnc.example\"");
+        format!("types = [\"vencrypt-x509-plain\"]; {who}; {}", ca(&pki))
+    };
+    // To another server than the one that was meant nothing of it is said.
+    let other = Pki::with_server("xvnc.example");
+    let lines = plain("operator", SENTENCE).replace(&ca(&pki), &ca(&other));
+    is_refused(&vnc, &lines, "certificate").await;
+    opens(&vnc, &plain("operator", SENTENCE)).await;
+    // Why somebody is not let in stands in the log alone, in Xvnc's words.
+    is_refused(&vnc, &plain("operator", PASSWORD), "invalid password or username").await;
+    is_refused(&vnc, &plain("visitor", SENTENCE), "invalid password or username").await;
 }

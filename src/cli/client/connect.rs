@@ -14,7 +14,7 @@ use crate::ids::Protocol;
 use super::backoff::Backoff;
 use super::escape::{Escape, EscapeKey};
 use super::exit;
-use super::session::{End, Session};
+use super::session::{End, Place, Session};
 use super::socket::{Opened, Opener};
 use super::streams::{Input, Output};
 use super::terminal::Raw;
@@ -111,12 +111,11 @@ async fn connect(arguments: Connect) -> anyhow::Result<ExitCode> {
 
 impl Door {
     /// Opens the next session; with its place, for people.
-    async fn open(&mut self, offset: Option<u64>) -> anyhow::Result<(Opened, String)> {
+    async fn open(&mut self, place: Option<&Place>) -> anyhow::Result<(Opened, String)> {
         let link = self.source.next().await?;
-        let url = match offset {
-            Some(offset) => link.reveal_with("offset", &offset.to_string()),
-            None => link.reveal().to_owned().into(),
-        };
+        let offset = place.map(|place| ("offset", place.offset.to_string()));
+        let line = place.and_then(|place| place.line.clone()).map(|line| ("line", line));
+        let url = link.reveal_with(offset.into_iter().chain(line));
         let opened = self.opener.open(&link, &url, true, self.resume.as_ref()).await?;
         if opened.resume.is_some() && !self.source.gives_new_ones() {
             self.resume = opened.resume.clone();
@@ -160,10 +159,10 @@ impl Connection {
         let mut backoff = Backoff::new(self.reconnect);
         loop {
             let Some(wait) = backoff.wait() else { return Ok(Err(lost)) };
-            let offset = self.session.offset();
+            let place = self.session.place().cloned();
             let attempt = async {
                 sleep(wait).await;
-                self.door.open(offset).await
+                self.door.open(place.as_ref()).await
             };
             let opened = match self.session.during(attempt).await? {
                 Ok(opened) => opened,

@@ -53,6 +53,8 @@ pub(super) struct Hello {
     pub(super) resize: bool,
     /// Of the first byte that follows, in all that the console has said.
     pub(super) offset: Option<u64>,
+    /// Which output of the console's that is, where one is kept.
+    pub(super) line: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]

@@ -78,10 +78,15 @@ impl Link {
         self.url.expose_secret()
     }
 
-    /// The whole URL with one more parameter.
-    pub(super) fn reveal_with(&self, name: &str, value: &str) -> SecretString {
-        // It has a query: the token is in it.
-        format!("{}&{name}={value}", self.reveal()).into()
+    /// The whole URL with more parameters.
+    pub(super) fn reveal_with(&self, more: impl Iterator<Item = (&'static str, String)>) -> SecretString {
+        let mut url = self.reveal().to_owned();
+        for (name, value) in more {
+            // It has a query: the token is in it.
+            url.extend(["&", name, "="]);
+            url.extend(url::form_urlencoded::byte_serialize(value.as_bytes()));
+        }
+        url.into()
     }
 
     /// Whether what is sent stays on this machine.
@@ -210,8 +215,8 @@ mod tests {
             assert!(Link::parse(near).unwrap().is_loopback(), "{near}");
         }
         assert_eq!(
-            link.reveal_with("offset", "12").expose_secret(),
-            "wss://[2001:db8::1]/?token=abc&offset=12"
+            link.reveal_with([("offset", "12".into()), ("line", "a&b".into())].into_iter()).expose_secret(),
+            "wss://[2001:db8::1]/?token=abc&offset=12&line=a%26b"
         );
     }
 

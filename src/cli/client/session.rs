@@ -48,6 +48,14 @@ pub(super) enum End {
     Signal(u8),
 }
 
+/// How much of the console's output has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) offset: u64,
+    /// Which output that is, in the proxy's own words.
+    pub(super) line: Option<String>,
+}
+
 /// Keys, output and signals, which outlive connections.
 pub(super) struct Session {
     input: Input,
@@ -66,7 +74,7 @@ pub(super) struct Session {
     /// Whether a new connection can be had.
     pub(super) may_reconnect: bool,
     /// Of the next byte, where the proxy counts them.
-    offset: Option<u64>,
+    place: Option<Place>,
     received: u64,
 }
 
@@ -125,14 +133,14 @@ impl Session {
             role: Role::Writer,
             warned: false,
             may_reconnect: false,
-            offset: None,
+            place: None,
             received: 0,
         })
     }
 
-    /// The offset to go on from, where the proxy counts.
-    pub(super) fn offset(&self) -> Option<u64> {
-        self.offset
+    /// Where to go on, where the proxy counts.
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
     }
 
     pub(super) fn into_output(self) -> Output {
@@ -196,7 +204,13 @@ impl Session {
                     let _ = tokio::time::timeout(GOODBYE, up.sink.flush()).await;
                     return Ok(end);
                 }
-                Some(end) => return Ok(goodbye(up, end).await),
+                Some(end) => {
+                    if end == End::Again {
+                        // It was counted: what comes next goes on behind it.
+                        self.deliver(down).await;
+                    }
+                    return Ok(goodbye(up, end).await);
+                }
                 None => {}
             }
         }
@@ -240,8 +254,8 @@ impl Session {
             );
         }
         self.received += bytes.len() as u64;
-        if let Some(offset) = &mut self.offset {
-            *offset += bytes.len() as u64;
+        if let Some(place) = &mut self.place {
+            place.offset += bytes.len() as u64;
         }
         if let Some(until) = &mut self.until {
             until.feed(&bytes);
@@ -259,14 +273,15 @@ impl Session {
         }
         match told {
             Told::Hello(hello) => {
-                (self.role, self.offset) = (hello.role, hello.offset);
+                self.role = hello.role;
+                self.place = hello.offset.map(|offset| Place { offset, line: hello.line.clone() });
                 self.hello = Some(hello);
                 self.send_size(up);
             }
             Told::Role { role, .. } => (self.role, self.warned) = (role, false),
             Told::Gap { bytes } => {
-                if let Some(offset) = &mut self.offset {
-                    *offset += bytes;
+                if let Some(place) = &mut self.place {
+                    place.offset += bytes;
                 }
             }
             _ => {}

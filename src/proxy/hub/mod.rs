@@ -41,6 +41,8 @@ const LOOK_BACK: u64 = 512;
 /// One line's hub.
 #[derive(Debug)]
 pub(super) struct Hub {
+    /// Tells its output from that of the hubs before and after it, and in other processes.
+    id: Uuid,
     target: TargetId,
     generation: Generation,
     settings: SerialHub,
@@ -93,8 +95,16 @@ pub(super) struct Arrival {
     pub(super) user: UserId,
     pub(super) writes: bool,
     pub(super) mailbox: Option<Arc<Mailbox>>,
-    /// It has seen all before this offset.
-    pub(super) seen: Option<u64>,
+    pub(super) seen: Option<Seen>,
+}
+
+/// How much of a line's output a viewer who comes back has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// All before this offset.
+    pub(super) offset: u64,
+    /// Of the hub with this id; without one, of whichever is there.
+    pub(super) line: Option<Uuid>,
 }
 
 impl Hub {
@@ -113,7 +123,8 @@ impl Hub {
             empty: Some(Instant::now()),
             ended: false,
         };
-        Self { target, generation, settings, breaker, resizer, shared: Mutex::new(shared) }
+        let id = Uuid::new_v4();
+        Self { id, target, generation, settings, breaker, resizer, shared: Mutex::new(shared) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -135,7 +146,8 @@ impl Hub {
     pub(super) fn seat(&self, id: Uuid, arrival: Arrival) -> (Role, u64) {
         let mut shared = self.lock();
         let shared = &mut *shared;
-        let start = shared.start(arrival.seen);
+        let ours = arrival.seen.filter(|seen| seen.line.is_none_or(|line| line == self.id));
+        let start = shared.start(ours.map(|seen| seen.offset));
         let offset = start.at;
         shared.pen.arrive(id, arrival.user, arrival.writes);
         if let Some(place) = shared.places.iter_mut().find(|place| place.id == id) {
@@ -145,6 +157,11 @@ impl Hub {
         }
         shared.tell_roles();
         (shared.pen.role(id), offset)
+    }
+
+    /// Which output its offsets count.
+    pub(super) fn id(&self) -> Uuid {
+        self.id
     }
 
     /// Whether its line can be broken, and its terminal's size set.

@@ -33,6 +33,10 @@ fn small() -> SerialHub {
 }
 
 fn sit(hub: &Arc<Hub>, id: u128, seen: Option<u64>) -> (Watcher, u64) {
+    sit_knowing(hub, id, seen.map(|offset| Seen { offset, line: None }))
+}
+
+fn sit_knowing(hub: &Arc<Hub>, id: u128, seen: Option<Seen>) -> (Watcher, u64) {
     let id = Uuid::from_u128(id);
     let watcher = hub.place(id).unwrap();
     let arrival = Arrival { user: format!("u{id}").into(), writes: true, mailbox: None, seen };
@@ -49,6 +53,20 @@ async fn read_to(watcher: &mut Watcher, end: &[u8]) -> Vec<u8> {
         said.extend_from_slice(&buffer[..count]);
     }
     said
+}
+
+#[tokio::test]
+async fn an_offset_into_another_hubs_output_means_nothing() {
+    let Bench { hub, mut line, .. } = bench(SerialHub::default());
+    let (mut first, _) = sit(&hub, 1, None);
+    line.write_all(b"0123456789.").await.unwrap();
+    read_to(&mut first, b".").await;
+    let offset = 4;
+    let (_ours, at) = sit_knowing(&hub, 2, Some(Seen { offset, line: Some(hub.id()) }));
+    assert_eq!(at, 4);
+    let (mut others, at) = sit_knowing(&hub, 3, Some(Seen { offset, line: Some(Uuid::from_u128(1)) }));
+    assert_eq!(at, 0);
+    assert_eq!(read_to(&mut others, b".").await, b"0123456789.");
 }
 
 #[tokio::test]

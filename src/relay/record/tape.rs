@@ -78,6 +78,8 @@ pub(super) struct Queue {
     pub(super) failed: bool,
     /// Waits for room.
     pub(super) waker: Option<Waker>,
+    /// Is told when it has failed, also while nothing is to be recorded.
+    pub(super) mourner: Option<Waker>,
 }
 
 /// What stands before a piece in the queue.
@@ -197,11 +199,14 @@ impl Tape {
         self.track.manner.strict
     }
 
-    /// Ready when there is room for a read. Wakes the task when there is.
+    /// Ready when there is room for a read. Wakes the task when there is, and when the recording fails.
     pub(in crate::relay) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         let mut queue = lock(&self.track.queue);
         if queue.failed {
             return Poll::Ready(Err(Failed));
+        }
+        if queue.mourner.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            queue.mourner = Some(cx.waker().clone());
         }
         if queue.bytes.len() <= FULL {
             self.deadline = None;

@@ -58,13 +58,13 @@ fn end(shared: &Shared, track: &Track, mut sink: Sink, closed: Closed, failure: 
     if let Some(error) = failure {
         error!(%session, %target, %error, "recording failed");
         track.running.store(false, Ordering::Relaxed);
-        let waker = {
+        let wakers = {
             let mut queue = lock(&track.queue);
             queue.failed = true;
             queue.bytes = Vec::new();
-            queue.waker.take()
+            [queue.waker.take(), queue.mourner.take()]
         };
-        waker.into_iter().for_each(std::task::Waker::wake);
+        wakers.into_iter().flatten().for_each(std::task::Waker::wake);
     }
     if closed == Closed::Abandoned && sink.is_empty() {
         sink.remove();

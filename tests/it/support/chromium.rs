@@ -77,6 +77,12 @@ impl Browser {
         page
     }
 
+    /// Keeps what pages hand out as files in this directory.
+    pub(crate) async fn saves_to(&self, dir: &Path) {
+        let params = json!({ "behavior": "allow", "downloadPath": dir });
+        self.devtools.call(None, "Browser.setDownloadBehavior", params).await.expect("a place for downloads");
+    }
+
     /// Opens an empty tab.
     pub(crate) async fn blank(&self) -> Page {
         let browser = |method: &'static str, params| {
@@ -273,6 +279,26 @@ impl Page {
         let _: u32 = self.eval("0").await;
         self.devtools.events(&self.session).iter().filter_map(violation).collect()
     }
+}
+
+/// The one file with this ending that a browser has saved, its name and what is in it.
+///
+/// It has another ending until it is whole; only looking tells.
+pub(crate) async fn downloaded(dir: &Path, extension: &str) -> (String, Vec<u8>) {
+    let mut look = tokio::time::interval(Duration::from_millis(10));
+    let saved = async {
+        loop {
+            let entries = std::fs::read_dir(dir).expect("the downloads");
+            let mut paths = entries.map(|entry| entry.expect("an entry").path());
+            if let Some(path) = paths.find(|path| path.to_string_lossy().ends_with(extension)) {
+                return path;
+            }
+            look.tick().await;
+        }
+    };
+    let path = super::within(extension, saved).await;
+    let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+    (name, std::fs::read(path).expect("the download"))
 }
 
 /// Where the browser listens, once it has written that down.

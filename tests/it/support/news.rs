@@ -18,6 +18,8 @@ pub(crate) struct Viewer {
     said: Vec<u8>,
     /// The proxy's words that nobody asked for yet.
     news: Vec<Value>,
+    /// Pongs that came.
+    pongs: usize,
 }
 
 impl Viewer {
@@ -30,14 +32,15 @@ impl Viewer {
             Some(Ok(Message::Text(text))) => serde_json::from_str(&text).expect("JSON"),
             other => panic!("instead of a hello: {other:?}"),
         };
-        Self { socket, hello, said: Vec::new(), news: Vec::new() }
+        Self { socket, hello, said: Vec::new(), news: Vec::new(), pongs: 0 }
     }
 
     async fn step(&mut self) {
         match within("a message", self.socket.next()).await {
             Some(Ok(Message::Binary(bytes))) => self.said.extend_from_slice(&bytes),
             Some(Ok(Message::Text(text))) => self.news.push(serde_json::from_str(&text).expect("JSON")),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Ping(_))) => {}
+            Some(Ok(Message::Pong(_))) => self.pongs += 1,
             other => panic!("instead of a message: {other:?}; so far {:?}, {:?}", self.said, self.news),
         }
     }
@@ -58,6 +61,15 @@ impl Viewer {
             if let Some(at) = self.said.windows(end.len()).position(|window| window == end) {
                 return self.said.drain(..at + end.len()).collect();
             }
+            self.step().await;
+        }
+    }
+
+    /// Waits until the proxy has read all that was sent before.
+    pub(crate) async fn round_trip(&mut self) {
+        let before = self.pongs;
+        self.send(Message::Ping(Vec::new().into())).await;
+        while self.pongs == before {
             self.step().await;
         }
     }

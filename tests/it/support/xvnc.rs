@@ -1,7 +1,8 @@
 //! Xvnc: a second, independent VNC server, with an X screen to draw on.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::TempDir;
@@ -10,7 +11,10 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use super::process::Process;
-use super::{program, temp, within};
+use super::{part, program, temp, within};
+
+/// pam_wrapper's module that reads users and passwords from a file.
+const PAM_MATRIX: &str = "/usr/lib/x86_64-linux-gnu/pam_wrapper/pam_matrix.so";
 
 /// How it is protected.
 #[derive(Clone, Copy)]
@@ -19,6 +23,8 @@ pub(crate) struct Security<'a> {
     pub(crate) types: &'a str,
     /// For those that want one.
     pub(crate) password: Option<&'a str>,
+    /// For those with Plain: the one user it lets in, and with which password.
+    pub(crate) user: Option<(&'a str, &'a str)>,
     /// The directory of `server-cert.pem` and `server-key.pem`, for those with X509.
     pub(crate) certificate: Option<&'a Path>,
 }
@@ -36,7 +42,7 @@ impl Xvnc {
     /// Starts a 640x480 screen. Without a password the security type is None, with one it is VNC Authentication.
     pub(crate) async fn start(password: Option<&str>) -> Self {
         let types = if password.is_some() { "VncAuth" } else { "None" };
-        Self::start_with(Security { types, password, certificate: None }).await
+        Self::start_with(Security { types, password, user: None, certificate: None }).await
     }
 
     /// Starts a 640x480 screen that is protected so.
@@ -60,6 +66,10 @@ impl Xvnc {
             let file = dir.path().join("password");
             std::fs::write(&file, obfuscate(password).await).expect("a password file");
             command.arg("-PasswordFile").arg(file);
+        }
+        if let Some((user, password)) = security.user {
+            command.args(["-PlainUsers", user, "-PAMService", "vnc"]);
+            command.envs(pam(dir.path(), user, password));
         }
         if let Some(certificate) = security.certificate {
             command.arg("-X509Cert").arg(certificate.join("server-cert.pem"));
@@ -88,6 +98,22 @@ impl Xvnc {
         let output = within("xsetroot", command.kill_on_drop(true).output()).await.expect("xsetroot");
         assert!(output.status.success(), "xsetroot: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// Environment under which the PAM service `vnc` knows this user alone: pam_wrapper reads services from `dir` where
+/// PAM itself reads those of the whole machine.
+fn pam(dir: &Path, user: &str, password: &str) -> [(&'static str, OsString); 3] {
+    let module = part("CONSOLEGATE_TEST_PAM_MATRIX", &[PathBuf::from(PAM_MATRIX)]);
+    let (services, users) = (dir.join("pam.d"), dir.join("users"));
+    std::fs::create_dir(&services).expect("a directory");
+    std::fs::write(&users, format!("{user}:{password}:vnc\n")).expect("a file of users");
+    let line = |kind| format!("{kind} required {} passdb={}\n", module.display(), users.display());
+    std::fs::write(services.join("vnc"), line("auth") + &line("account")).expect("a service");
+    [
+        ("LD_PRELOAD", "libpam_wrapper.so".into()),
+        ("PAM_WRAPPER", "1".into()),
+        ("PAM_WRAPPER_SERVICE_DIR", services.into()),
+    ]
 }
 
 async fn free_port() -> u16 {

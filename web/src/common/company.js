@@ -16,7 +16,8 @@ const ALONE = {
   role: 'writer', writer: null, viewers: 1, viewOnly: false, recording: false, breaks: false, resize: false, pen: false,
 };
 
-/** Events: `change`; `asked` with the name of who wants the pen; `gap` with a number of bytes; `offset` with a number. */
+/** Events: `change`; `asked` with the name of who wants the pen; `gap` with a number of bytes;
+ * `place` with where in the console's output the next byte is: `{offset, line}`. */
 export class Company extends EventTarget {
   #link = null;
 
@@ -59,7 +60,7 @@ export class Company extends EventTarget {
           breaks: news.break,
           resize: news.resize,
         });
-        this.#tell('offset', news.offset);
+        this.#tell('place', { offset: news.offset, line: news.line ?? null });
         break;
       case 'role':
         this.#set({ role: news.role, writer: news.writer === null ? null : clean(news.writer, NAME_LIMIT), pen: true });
@@ -71,6 +72,7 @@ export class Company extends EventTarget {
         break;
       case 'recording':
         this.#set({ recording: news.recording });
+        toast(t(news.recording ? 'company.recording.title' : 'company.recording.stopped'));
         break;
       case 'asked':
         this.#tell('asked', user);

@@ -160,6 +160,7 @@ const en = {
   'company.viewOnly.title': 'This link lets you watch; nothing you type is sent.',
   'company.recording': 'Recording',
   'company.recording.title': 'This session is recorded.',
+  'company.recording.stopped': 'This session is no longer recorded.',
   'company.viewers': '{viewers} viewers',
   'company.viewers.title': 'People at this console, you among them',
   'company.joined': '{user} has joined',

@@ -13,12 +13,14 @@ export class Line extends EventTarget {
   #waiting = [];
   #size = 0;
   #timer = 0;
+  /** Where in the line's output the next byte is, as the proxy counts; null before it said so. */
+  #offset = null;
+  /** Which output that is: another begins when the proxy, or the line's server, is a new one. */
+  #output = null;
 
   constructor() {
     super();
     this.pace = 'fast';
-    /** Where in the line's output the next byte is, as the proxy counts; null before it said so. */
-    this.offset = null;
     this.mayType = () => true;
   }
 
@@ -28,10 +30,26 @@ export class Line extends EventTarget {
     this.#link = link;
     link.addEventListener('data', ({ detail: data }) => {
       const detail = typeof data === 'string' ? data : new Uint8Array(data);
-      if (this.offset !== null) this.offset += detail.length;
+      this.skip(detail.length);
       this.dispatchEvent(new CustomEvent('data', { detail }));
     });
     link.addEventListener('end', () => this.#drop());
+  }
+
+  /** The next byte is that one. @param {{offset: number, line: string|null}} place */
+  goOn({ offset, line }) {
+    [this.#offset, this.#output] = [offset, line];
+  }
+
+  /** So many bytes have come, or never will. */
+  skip(count) {
+    if (this.#offset !== null) this.#offset += count;
+  }
+
+  /** What a URL says to go on behind what has come. */
+  get place() {
+    if (this.#offset === null) return {};
+    return this.#output === null ? { offset: this.#offset } : { offset: this.#offset, line: this.#output };
   }
 
   /** @param {string} text @returns {boolean} false if there is no connection, or too much waits already */

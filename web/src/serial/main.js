@@ -51,7 +51,7 @@ const session = new Session({
   parameters,
   serial: true,
   // A page that has shown some of the line's history goes on behind it.
-  query: () => (line.offset === null ? {} : { offset: line.offset }),
+  query: () => line.place,
   attach: (link) => {
     company.attach(link);
     line.attach(link);
@@ -129,11 +129,11 @@ line.addEventListener('refused', () => pen.refuse());
 line.addEventListener('data', ({ detail }) => {
   if (typeof detail !== 'string') log.add(detail);
 });
-company.addEventListener('offset', ({ detail }) => {
-  line.offset = detail;
+company.addEventListener('place', ({ detail }) => {
+  line.goOn(detail);
 });
 company.addEventListener('gap', ({ detail: bytes }) => {
-  if (line.offset !== null) line.offset += bytes;
+  line.skip(bytes);
   terminal.note(t('company.gap', { bytes }));
 });
 company.addEventListener('change', tellSize);

@@ -57,6 +57,8 @@ pub(crate) fn for_tests() -> Result<Parts> {
         ("socat", "socat"),
         ("openssl", "openssl"),
         ("ser2net", "ser2net"),
+        ("conserver", "conserver-server"),
+        ("console", "conserver-client"),
         ("ipmi_sim", "openipmi"),
         ("ipmitool", "ipmitool"),
         ("valgrind", "valgrind"),
@@ -66,6 +68,10 @@ pub(crate) fn for_tests() -> Result<Parts> {
     // Chromium draws text with whatever font there is; without any, the pages are blank boxes.
     if !std::path::Path::new("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf").exists() {
         missing.push("fonts-dejavu-core");
+    }
+    // Users for a VNC server that asks PAM, without touching this machine's.
+    if !std::path::Path::new("/usr/lib/x86_64-linux-gnu/pam_wrapper/pam_matrix.so").exists() {
+        missing.push("libpam-wrapper");
     }
     if !std::path::Path::new("/usr/share/spice-html5/spice_auto.html").exists() {
         missing.push("spice-html5");
