@@ -168,7 +168,7 @@ fn in_memory(criterion: &mut Criterion, api: &Api) {
             }
             request.body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap()
         };
-        let answer = |request| runtime.block_on(api.handle(None, request)).unwrap();
+        let answer = |request| runtime.block_on(api.handle(None, request).unwrap());
         assert!(answer(request()).status().is_success(), "{name}");
         group.bench_function(name, |bencher| bencher.iter_batched(request, answer, BatchSize::SmallInput));
     }

@@ -1,22 +1,23 @@
 //! The audit log: every decision one line of JSON in a file that is only appended to, chained by hashes.
 //!
-//! Threads that decide hand an [`Event`] to one writer through a bounded queue; it writes what has gathered
-//! in one go. Order is the queue's, `time` the decision's. `chain.rs` says what a line is, `verify.rs` checks
-//! a file.
+//! Threads that decide add lines to one bounded buffer (`queue.rs`); a thread of its own numbers and chains what has
+//! gathered there and writes it in one go. Order is the buffer's, `time` the decision's. `chain.rs` says what a line
+//! is, `verify.rs` checks a file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::Thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::config::{self, OnAuditFailure};
 
 mod chain;
 mod event;
+mod queue;
 mod verify;
 mod writer;
 
@@ -27,8 +28,7 @@ pub use event::{Event, Kind, Name};
 pub use verify::{Broken, Verified, Verifier, VerifyError};
 pub use writer::AuditError;
 
-/// Lines that may wait for the writer, some ten megabytes: one that is so far behind has no disk to write to.
-const QUEUE: usize = 16_384;
+use queue::{Order, QUEUE, Shared};
 
 /// Room that refusals leave to other lines: anybody can be refused, and must not crowd out what is decided
 /// for those who are not.
@@ -44,36 +44,10 @@ pub struct Audit(Option<Arc<Log>>);
 
 #[derive(Debug)]
 struct Log {
-    sender: mpsc::Sender<Message>,
     shared: Arc<Shared>,
     writer: Thread,
     clock: Clock,
     on_failure: OnAuditFailure,
-}
-
-/// What the writer's thread is told.
-#[derive(Debug)]
-enum Message {
-    Line(Box<(SystemTime, Event)>),
-    /// Look at the flags.
-    Wake,
-    /// Answer once everything before this is written.
-    Flush(oneshot::Sender<()>),
-    /// Go on in this file, once everything before this is written.
-    Move(PathBuf, oneshot::Sender<Result<(), AuditError>>),
-}
-
-/// What the writer and the others know of each other.
-#[derive(Debug, Default)]
-struct Shared {
-    /// The last write failed.
-    failing: AtomicBool,
-    /// Open the file again under its name.
-    reopen: AtomicBool,
-    /// Lines that found no room, and are not yet accounted for in the file.
-    unwritten: AtomicU64,
-    lines: AtomicU64,
-    lost: AtomicU64,
 }
 
 /// The log takes no lines now, and the configuration wants nothing done without one.
@@ -100,11 +74,10 @@ impl Audit {
     /// # Errors
     /// If the file cannot be opened, is another process's, or ends in something that is no audit line.
     pub fn open(settings: &config::Audit, clock: Clock) -> Result<Self, AuditError> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
-        let writer = writer::start(settings, receiver, Arc::clone(&shared), &clock)?;
+        let writer = writer::start(settings, Arc::clone(&shared), &clock)?;
         let on_failure = settings.on_failure;
-        Ok(Self(Some(Arc::new(Log { sender, shared, writer, clock, on_failure }))))
+        Ok(Self(Some(Arc::new(Log { shared, writer, clock, on_failure }))))
     }
 
     /// Whether there is a log.
@@ -114,16 +87,13 @@ impl Audit {
 
     /// Writes the event down; it is made only if there is a log. Does not wait, neither for room nor for the
     /// disk.
-    pub fn record(&self, event: impl FnOnce() -> Event) {
+    pub fn record<'a>(&self, event: impl FnOnce() -> Event<'a>) {
         let Some(log) = &self.0 else { return };
         let event = event();
-        if event.kind.is_anybodys() && log.sender.capacity() < HEADROOM {
-            log.lose();
-            return;
-        }
-        match log.sender.try_reserve() {
-            Ok(permit) => permit.send(Message::Line(Box::new((log.clock.today(), event)))),
-            Err(_) => log.lose(),
+        let crowded = event.kind.is_anybodys() && log.shared.taken() > QUEUE - HEADROOM;
+        match !crowded && log.shared.reserve() {
+            true => log.push(&event),
+            false => log.lose(),
         }
     }
 
@@ -137,20 +107,18 @@ impl Audit {
         if refuse && log.shared.failing.load(Ordering::Acquire) {
             return Err(Unavailable);
         }
-        match log.sender.clone().try_reserve_owned() {
-            Ok(permit) => Ok(Slot(Some((Arc::clone(log), Some(permit))))),
-            Err(_) if refuse => Err(Unavailable),
-            Err(_) => Ok(Slot(Some((Arc::clone(log), None)))),
+        let room = log.shared.reserve();
+        if refuse && !room {
+            return Err(Unavailable);
         }
+        Ok(Slot(Some(Promise { log: Arc::clone(log), room })))
     }
 
     /// Opens the file again under its name, for whoever has renamed it (logrotate).
     pub fn reopen(&self) {
         let Some(log) = &self.0 else { return };
         log.shared.reopen.store(true, Ordering::Release);
-        // A full queue means the writer has work; an idle one needs a push, one that waits for the disk as
-        // well.
-        let _ = log.sender.try_send(Message::Wake);
+        // One that has nothing to do sleeps, and so does one that waits for the disk.
         log.writer.unpark();
     }
 
@@ -158,11 +126,8 @@ impl Audit {
     pub async fn flush(&self) -> bool {
         let Some(log) = &self.0 else { return true };
         let (done, written) = oneshot::channel();
-        let flush = async {
-            log.sender.send(Message::Flush(done)).await.ok()?;
-            written.await.ok()
-        };
-        matches!(tokio::time::timeout(LAST_LINES, flush).await, Ok(Some(())))
+        log.order(Order::Flush(done));
+        matches!(tokio::time::timeout(LAST_LINES, written).await, Ok(Ok(())))
     }
 
     /// Goes on in another file, once everything so far is written, and leaves the one it has to another process. Its
@@ -174,12 +139,9 @@ impl Audit {
         let Some(log) = &self.0 else { return Ok(()) };
         let late = || AuditError::File { path: path.to_owned(), source: std::io::ErrorKind::TimedOut.into() };
         let (done, moved) = oneshot::channel();
-        let moving = async {
-            log.sender.send(Message::Move(path.to_owned(), done)).await.ok()?;
-            moved.await.ok()
-        };
-        let moved = tokio::time::timeout(LAST_LINES, moving).await;
-        moved.ok().flatten().unwrap_or_else(|| Err(late()))
+        log.order(Order::Move(path.to_owned(), done));
+        let moved = tokio::time::timeout(LAST_LINES, moved).await;
+        moved.ok().and_then(Result::ok).unwrap_or_else(|| Err(late()))
     }
 
     /// How it goes; `None` if there is no log.
@@ -188,32 +150,67 @@ impl Audit {
         Some(Stats {
             lines: log.shared.lines.load(Ordering::Relaxed),
             lost: log.shared.lost.load(Ordering::Relaxed),
-            waiting: log.sender.max_capacity() - log.sender.capacity(),
+            waiting: log.shared.taken(),
             failing: log.shared.failing.load(Ordering::Relaxed),
         })
     }
 }
 
 impl Log {
+    /// Sends a line on its way; it has its place.
+    fn push(&self, event: &Event<'_>) {
+        if self.shared.push(self.clock.today(), event) {
+            self.writer.unpark();
+        }
+    }
+
+    fn order(&self, order: Order) {
+        self.shared.waiting().orders.push(order);
+        self.writer.unpark();
+    }
+
     fn lose(&self) {
         self.shared.unwritten.fetch_add(1, Ordering::Relaxed);
         self.shared.lost.fetch_add(1, Ordering::Relaxed);
     }
 }
 
+impl Drop for Log {
+    /// The writer ends when it has written what waits.
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.writer.unpark();
+    }
+}
+
 /// Room for one line; given back if it is dropped unused.
 #[derive(Debug)]
-pub struct Slot(Option<(Arc<Log>, Option<mpsc::OwnedPermit<Message>>)>);
+pub struct Slot(Option<Promise>);
+
+#[derive(Debug)]
+struct Promise {
+    log: Arc<Log>,
+    /// There was room.
+    room: bool,
+}
 
 impl Slot {
     /// Writes the event down; it is made only if there is a log.
-    pub fn record(self, event: impl FnOnce() -> Event) {
-        match self.0 {
-            None => {}
-            Some((log, Some(permit))) => {
-                permit.send(Message::Line(Box::new((log.clock.today(), event()))));
-            }
-            Some((log, None)) => log.lose(),
+    pub fn record<'a>(mut self, event: impl FnOnce() -> Event<'a>) {
+        let Some(promise) = &mut self.0 else { return };
+        // Should making it panic, the place is given back.
+        let event = event();
+        match std::mem::take(&mut promise.room) {
+            true => promise.log.push(&event),
+            false => promise.log.lose(),
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if self.room {
+            self.log.shared.release(1);
         }
     }
 }

@@ -9,8 +9,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-mod json;
+pub(crate) mod json;
 mod lines;
+
+use crate::json::Fields;
 
 use json::Json;
 use lines::Lines;
@@ -39,8 +41,8 @@ pub enum LogError {
     Thread(#[from] io::Error),
 }
 
-/// Where this process's lines go, once it is known.
-static LINES: OnceLock<Lines> = OnceLock::new();
+/// Where this process's lines go, and how they look, once it is known.
+static LINES: OnceLock<(Lines, Format)> = OnceLock::new();
 
 /// Sends this process's log lines to stderr. Without `RUST_LOG`, level `info`.
 pub fn init(format: Format) -> Result<(), LogError> {
@@ -62,7 +64,7 @@ pub fn init_to(format: Format, sink: impl Write + Send + 'static, ansi: bool) ->
         }
         Format::Json => registry.with(Json::new(lines.clone())).try_init()?,
     }
-    let _ = LINES.set(lines);
+    let _ = LINES.set((lines, format));
     report_panics();
     Ok(())
 }
@@ -70,9 +72,18 @@ pub fn init_to(format: Format, sink: impl Write + Send + 'static, ansi: bool) ->
 /// Returns once everything logged so far is written. Whoever ends the process, or replaces it by another program,
 /// calls this last.
 pub fn flush() {
-    if let Some(lines) = LINES.get() {
+    if let Some((lines, _)) = LINES.get() {
         lines.flush();
     }
+}
+
+/// Writes a line of level `info` of a module, at once and without tracing, for what is logged with every request:
+/// field by field through a subscriber, such a line takes three times as long. Whoever calls this sees to it that the
+/// level is on, and is in no span. `false`: lines are not JSON, nothing is written, tracing has to.
+pub fn line(module: &str, message: &str, fields: impl FnOnce(&mut Fields<'_>)) -> bool {
+    let Some((lines, Format::Json)) = LINES.get() else { return false };
+    json::line(lines, tracing::Level::INFO, module, message, fields);
+    true
 }
 
 /// A panic ends one session; its message goes to the log like everything else.

@@ -74,7 +74,7 @@ struct Asked {
 
 impl Asked {
     /// What an operator did, for the audit log.
-    fn event(self, kind: Kind) -> Event {
+    fn event(self, kind: Kind) -> Event<'static> {
         let (request, source) = (Some(self.request), self.source);
         Event { request, source, via: Some("admin"), ..Event::new(kind) }
     }

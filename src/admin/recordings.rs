@@ -182,7 +182,7 @@ pub(super) async fn remove(admin: &Admin, id: Uuid, asked: Asked) -> Result<Repl
     let target = target.await?;
     admin.audit.record(|| Event {
         session: Some(id),
-        target: target.map(|target| target.as_str().into()),
+        target: target.as_ref().map(|target| target.as_str().into()),
         cause: Some("recording-removed"),
         ..asked.event(Kind::Admin)
     });

@@ -36,19 +36,15 @@ impl More {
 pub(super) struct Body(Bytes);
 
 impl Body {
-    /// `{"NAME": "TEXT", ...}`, within `{"OUTER": ...}` if there is one.
-    pub(super) fn texts(outer: Option<&str>, fields: &[(&str, &str)]) -> Self {
+    /// `{"NAME": "TEXT", ...}`, within `{"OUTER": ...}` if there is one. Names are ours and need no escapes.
+    pub(super) fn texts(outer: Option<&'static str>, fields: &[(&'static str, &str)]) -> Self {
         // A console's URL and what stands around it.
         let mut text = String::with_capacity(256);
         if let Some(outer) = outer {
-            text.push('{');
-            quote(&mut text, outer);
-            text.push(':');
+            text.extend(["{\"", outer, "\":"]);
         }
         for (at, (name, value)) in fields.iter().enumerate() {
-            text.push(if at == 0 { '{' } else { ',' });
-            quote(&mut text, name);
-            text.push(':');
+            text.extend([if at == 0 { "{\"" } else { ",\"" }, *name, "\":"]);
             quote(&mut text, value);
         }
         text.push_str(if outer.is_some() { "}}" } else { "}" });
@@ -98,6 +94,9 @@ pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 /// are taken for JSON.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else { return true };
+    if value == "application/json" {
+        return true;
+    }
     let kind = value.to_str().unwrap_or("?").split(';').next().unwrap_or_default().trim();
     let known = ["", "text/plain", "application/json", "application/vnd.openstack.compute+json"];
     known.iter().any(|known| kind.eq_ignore_ascii_case(known))

@@ -1,10 +1,8 @@
-//! Bodies that ask for a console: read in one pass where they are what clients send, as any JSON where they are not,
-//! so that what is wrong can be told.
+//! Bodies that ask for a console: read in one pass, without a copy, where they are what clients send; as any JSON where
+//! they are not, so that what is wrong can be told.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 /// The words of all dialects: names of outer properties, protocols, types. A body of others goes the long way.
@@ -54,9 +52,7 @@ impl Sent {
         if bytes.is_empty() {
             return Ok(Self::Any(Value::Null));
         }
-        serde_json::from_slice(bytes)
-            .map(Self::Named)
-            .or_else(|_| serde_json::from_slice(bytes).map(Self::Any))
+        Named::read(bytes).map(Self::Named).map_or_else(|| serde_json::from_slice(bytes).map(Self::Any), Ok)
     }
 
     /// The whole of it.
@@ -92,63 +88,71 @@ impl Sent {
     }
 }
 
-/// A word, if it is one of ours and was sent without escapes.
-fn word<E: Error>(text: &str) -> Result<&'static str, E> {
-    let known = WORDS.iter().find(|known| **known == text);
-    known.copied().ok_or_else(|| E::custom("another word"))
-}
-
-impl<'de> Deserialize<'de> for Named {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Outer;
-        impl<'de> Visitor<'de> for Outer {
-            type Value = Named;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of one known property")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named, A::Error> {
-                let name: &str = map.next_key()?.ok_or_else(|| A::Error::custom("nothing"))?;
-                let outer = word(name)?;
-                let Inner(protocol, kind) = map.next_value()?;
-                match map.next_key::<&str>()? {
-                    None => Ok(Named { outer, protocol, kind }),
-                    Some(_) => Err(A::Error::custom("another property")),
+impl Named {
+    /// Reads the form, whitespace anywhere; `None` if the body is of another, or is no JSON at all.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut scan = Scan(bytes);
+        scan.expect(b'{')?;
+        let outer = scan.word()?;
+        scan.expect(b':')?;
+        scan.expect(b'{')?;
+        let (mut protocol, mut kind) = (None, None);
+        while scan.peek()? != b'}' {
+            // Of two the last counts, as in any JSON.
+            let place = match scan.text()? {
+                b"protocol" => &mut protocol,
+                b"type" => &mut kind,
+                _ => return None,
+            };
+            scan.expect(b':')?;
+            *place = Some(scan.word()?);
+            match scan.peek()? {
+                b'}' => {}
+                b',' => {
+                    scan.expect(b',')?;
+                    // What follows a comma is a name.
+                    (scan.peek()? == b'"').then_some(())?;
                 }
+                _ => return None,
             }
         }
-        deserializer.deserialize_map(Outer)
+        scan.expect(b'}')?;
+        scan.expect(b'}')?;
+        scan.peek().is_none().then_some(Self { outer, protocol, kind })
     }
 }
 
-struct Inner(Option<&'static str>, Option<&'static str>);
+/// JSON that is still to be read.
+struct Scan<'a>(&'a [u8]);
 
-impl<'de> Deserialize<'de> for Inner {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pair;
-        impl<'de> Visitor<'de> for Pair {
-            type Value = Inner;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of known properties")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Inner, A::Error> {
-                let mut inner = Inner(None, None);
-                while let Some(name) = map.next_key::<&str>()? {
-                    let place = match name {
-                        "protocol" => &mut inner.0,
-                        "type" => &mut inner.1,
-                        _ => return Err(A::Error::custom("another property")),
-                    };
-                    // Of two the last counts, as in any JSON.
-                    *place = Some(word(map.next_value()?)?);
-                }
-                Ok(inner)
-            }
+impl<'a> Scan<'a> {
+    /// The next byte that is no whitespace (RFC 8259 section 2).
+    fn peek(&mut self) -> Option<u8> {
+        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.0 {
+            self.0 = rest;
         }
-        deserializer.deserialize_map(Pair)
+        self.0.first().copied()
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        let found = self.peek()? == byte;
+        self.0 = &self.0[1..];
+        found.then_some(())
+    }
+
+    /// A text as it was sent. One with escapes comes out as no word of ours, or ends early and is followed by none.
+    fn text(&mut self) -> Option<&'a [u8]> {
+        self.expect(b'"')?;
+        let end = self.0.iter().position(|byte| *byte == b'"')?;
+        let (text, rest) = self.0.split_at(end);
+        self.0 = &rest[1..];
+        Some(text)
+    }
+
+    /// A word, if it is one of ours and was sent without escapes.
+    fn word(&mut self) -> Option<&'static str> {
+        let text = self.text()?;
+        WORDS.into_iter().find(|known| known.as_bytes() == text)
     }
 }
 

@@ -4,7 +4,7 @@
 //! The order of the checks is the order of the refusals: credential, path, method, project, body, server,
 //! permission, operating system, state, console, limits.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -19,7 +19,7 @@ use crate::tokens::Options;
 use super::answer::{self, Body, set};
 use super::issue::{Ask, By};
 use super::trail::Trail;
-use super::{Call, Core, cause};
+use super::{Call, Core, Payload, cause};
 
 mod body;
 mod path;
@@ -33,7 +33,7 @@ pub(super) use body::Pair;
 pub(super) use path::owns;
 pub(super) use refusal::Refusal;
 
-use path::Path;
+use path::{Ids, Path};
 
 /// Huawei's name for the request id.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -86,18 +86,22 @@ impl Form {
 }
 
 /// Answers a request of a dialect, or, without one, of the paths that belong to none of them.
-pub(super) async fn handle(core: &Core, call: Call, console: Option<&Console>) -> Response<Full<Bytes>> {
-    let uri = call.uri.clone();
-    let path = console.map_or_else(|| Path::without(uri.path()), |console| console.path(uri.path()));
+pub(super) async fn handle(
+    core: &Core,
+    call: Call,
+    mut body: Payload,
+    console: Option<&Console>,
+) -> Response<Full<Bytes>> {
+    let path = console.map_or_else(|| Path::without(call.path()), |console| console.path(call.path()));
     // Those that ask for the projects, or get lost, are on their way to some dialect of ours.
     let dialect = console.map_or(Dialect::HuaweiEcs, |console| console.dialect);
     let mut trail = Trail::new(&call, dialect, path.template(console));
-    let result = match (console, path) {
-        (Some(console), Path::Console { project, server }) => {
-            trail.target = Some(server.as_ref().into());
-            open(core, call, console, &Ids { project, server }, &mut trail).await
+    let result = match (console, &path) {
+        (Some(console), Path::Console(ids)) => {
+            trail.target = Some(&ids.server);
+            open(core, (&call, &mut body), console, ids, &mut trail).await
         }
-        (_, path) => other(core, call, &path, &mut trail).await,
+        (_, path) => other(core, (&call, &mut body), path, &mut trail).await,
     };
     trail.log(core, result.as_ref().err().map(|refusal| (refusal.status, refusal.cause)));
     let mut response = match result {
@@ -111,24 +115,18 @@ pub(super) async fn handle(core: &Core, call: Call, console: Option<&Console>) -
     response
 }
 
-/// The ids in a console's path.
-struct Ids<'a> {
-    project: Cow<'a, str>,
-    server: Cow<'a, str>,
-}
-
 async fn open(
     core: &Core,
-    mut call: Call,
+    (call, body): (&Call, &mut Payload),
     console: &Console,
     ids: &Ids<'_>,
-    trail: &mut Trail,
+    trail: &mut Trail<'_>,
 ) -> Result<Body, Refusal> {
-    let caller = caller(core, &mut call, trail).await?;
-    check_method(&call, console.form.methods())?;
+    let caller = caller(core, (call, &mut *body), trail).await?;
+    check_method(call, console.form.methods())?;
     check_project(&ids.project, &call.headers, &caller)?;
     if let Form::RemoteConsole(pair) = &console.form {
-        pair.check(call).await?;
+        pair.check(call, body).await?;
     }
     // The URL's project is the caller's, and a server of another is not below it, for administrators neither.
     let entry = core.inventory.look_up(&ids.server);
@@ -150,30 +148,39 @@ async fn open(
         template: (console.template)(&core.settings.urls),
     };
     let issued = core.issuer().issue(ask).await.map_err(|error| Refusal::issue(&error, &ids.server))?;
-    trail.issued(&issued);
-    Ok(console.form.render(&issued.url))
+    Ok(console.form.render(&trail.issued(issued)))
 }
 
 /// Paths that lead to no console.
-async fn other(core: &Core, mut call: Call, path: &Path<'_>, trail: &mut Trail) -> Result<Body, Refusal> {
-    let caller = caller(core, &mut call, trail).await?;
+async fn other(
+    core: &Core,
+    (call, body): (&Call, &mut Payload),
+    path: &Path<'_>,
+    trail: &mut Trail<'_>,
+) -> Result<Body, Refusal> {
+    let caller = caller(core, (call, body), trail).await?;
     match path {
         Path::Projects => {
-            check_method(&call, "GET, HEAD")?;
+            check_method(call, "GET, HEAD")?;
             Ok(projects::list(core, &caller, call.query()).into())
         }
-        Path::Console { .. } | Path::Unknown => Err(Refusal::no_route()),
+        Path::Console(_) | Path::Unknown => Err(Refusal::no_route()),
     }
 }
 
-async fn caller(core: &Core, call: &mut Call, trail: &mut Trail) -> Result<Caller, Refusal> {
-    let caller = core.caller(call).await?;
-    trail.caller = Some(caller.clone());
+async fn caller(
+    core: &Core,
+    (call, body): (&Call, &mut Payload),
+    trail: &mut Trail<'_>,
+) -> Result<Arc<Caller>, Refusal> {
+    let caller = core.caller(call, body).await?;
+    trail.caller = Some(Arc::clone(&caller));
     Ok(caller)
 }
 
 fn check_method(call: &Call, allowed: &'static str) -> Result<(), Refusal> {
-    let known = allowed.split(", ").any(|method| method == call.method.as_str());
+    let sent = call.method.as_str();
+    let known = sent == allowed || allowed.split(", ").any(|method| method == sent);
     known.then_some(()).ok_or_else(|| Refusal::method(allowed))
 }
 

@@ -1,8 +1,10 @@
 //! Who calls: the credential of a request's head and, where it is a signature, the body that it covers.
 
+use std::sync::Arc;
+
 use crate::auth::{AuthError, Caller, Head, Identified};
 
-use super::{BodyError, Call, Core};
+use super::{BodyError, Call, Core, Payload};
 
 /// Why the caller is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,17 +19,17 @@ pub(super) enum UnknownCaller {
 
 impl Core {
     /// The caller. Of a request that is not signed the body is left unread; of one that is, it is read only once
-    /// the head has shown a known key and a date of now, and then lies ready in `call`.
-    pub(super) async fn caller(&self, call: &mut Call) -> Result<Caller, UnknownCaller> {
+    /// the head has shown a known key and a date of now, and then lies ready in `body`.
+    pub(super) async fn caller(&self, call: &Call, body: &mut Payload) -> Result<Arc<Caller>, UnknownCaller> {
         let head =
             Head { method: &call.method, path: call.path(), query: call.query(), headers: &call.headers };
         match self.authenticator.authenticate(&head).await? {
             Identified::Caller(caller) => Ok(caller),
             Identified::Signed(signed) => {
-                let body = call.body.as_mut().await;
+                let read = body.as_mut().await;
                 // A body is read once; whoever asks for it next finds this.
-                call.body = Box::pin(std::future::ready(body.clone()));
-                Ok(signed.verify(&body?).await?)
+                *body = Box::pin(std::future::ready(read.clone()));
+                Ok(signed.verify(&read?).await?)
             }
         }
     }

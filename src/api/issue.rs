@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::audit::{self, Audit, Event, Slot};
 use crate::auth::Caller;
+use crate::clock::Clock;
 use crate::config::{Dialect, Kind, State, Target, TokenFormat};
 use crate::ids::{GrantId, ProjectId, Protocol, RequestId, UserId};
 use crate::limits::Rate;
@@ -108,7 +109,7 @@ pub(super) struct Issuer<'a> {
     pub(super) ttl: Duration,
     pub(super) max_ttl: Duration,
     pub(super) pace: &'a Pace,
-    pub(super) now: Duration,
+    pub(super) clock: &'a Clock,
     /// Most unspent tokens of one target; 0 means no cap.
     pub(super) outstanding: usize,
     pub(super) audit: &'a Audit,
@@ -137,15 +138,15 @@ impl Issuer<'_> {
             By::Operator(_) => 0,
         };
         let slot = self.audit.reserve()?;
-        let grant = grant(&ask);
-        let (token, key) = self.keep(&grant, ttl, most).await?;
+        let grant = GrantId::random();
+        let (token, key) = self.keep(&ask, grant, ttl, most).await?;
         let issued = Issued {
             url: self.public.fill(ask.template, &token, target),
-            grant: grant.id,
+            grant,
             fingerprint: self.fingerprinter.fingerprint(&key),
         };
         self.metrics.issued(ask.via.dialect, ask.protocol);
-        write_down(slot, &ask, &grant, &issued, ttl);
+        write_down(slot, &ask, &issued, ttl);
         Ok(issued)
     }
 
@@ -154,19 +155,25 @@ impl Issuer<'_> {
             return Ok(());
         }
         let key = (caller.user.clone(), caller.project.clone());
-        self.pace.take(&key, self.now).map_err(|wait| {
+        self.pace.take(&key, self.clock.now()).map_err(|wait| {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             IssueError::TooFast(u32::try_from(seconds).unwrap_or(u32::MAX))
         })
     }
 
-    async fn keep(&self, grant: &Grant, ttl: Duration, most: usize) -> Result<(Token, TokenKey), IssueError> {
+    async fn keep(
+        &self,
+        ask: &Ask<'_>,
+        id: GrantId,
+        ttl: Duration,
+        most: usize,
+    ) -> Result<(Token, TokenKey), IssueError> {
         let mut tries = TRIES;
         loop {
             let token = Token::generate(self.format)?;
             let key = token.key();
             tries -= 1;
-            match self.store.create(key, grant.clone(), ttl, most).await {
+            match self.store.create(key, ask.grant(id), ttl, most).await {
                 Err(StoreError::Exists) if tries > 0 => {}
                 kept => return Ok(kept.map(|()| (token, key))?),
             }
@@ -174,34 +181,41 @@ impl Issuer<'_> {
     }
 }
 
-fn grant(ask: &Ask<'_>) -> Grant {
-    let target = &ask.entry.target;
-    Grant {
-        id: GrantId::random(),
-        request: ask.request,
-        target: target.id.clone(),
-        generation: ask.entry.generation,
-        protocol: ask.protocol,
-        project: target.project.clone(),
-        user: match ask.by {
-            By::Caller(caller) => caller.user.clone(),
-            By::Operator(user) => user.clone(),
-        },
-        options: ask.options,
+impl Ask<'_> {
+    fn user(&self) -> &UserId {
+        match self.by {
+            By::Caller(caller) => &caller.user,
+            By::Operator(user) => user,
+        }
+    }
+
+    fn grant(&self, id: GrantId) -> Grant {
+        let target = &self.entry.target;
+        Grant {
+            id,
+            request: self.request,
+            target: target.id.clone(),
+            generation: self.entry.generation,
+            protocol: self.protocol,
+            project: target.project.clone(),
+            user: self.user().clone(),
+            options: self.options,
+        }
     }
 }
 
-fn write_down(slot: Slot, ask: &Ask<'_>, grant: &Grant, issued: &Issued, ttl: Duration) {
+fn write_down(slot: Slot, ask: &Ask<'_>, issued: &Issued, ttl: Duration) {
+    let target = &ask.entry.target;
     slot.record(|| Event {
         request: Some(ask.request),
         source: ask.via.source,
         via: Some(ask.via.name()),
-        user: Some(grant.user.as_str().into()),
-        project: Some(grant.project.as_str().into()),
-        target: Some(grant.target.as_str().into()),
-        protocol: Some(grant.protocol),
-        grant: Some(grant.id),
-        token: Some(issued.fingerprint.clone()),
+        user: Some(ask.user().as_str().into()),
+        project: Some(target.project.as_str().into()),
+        target: Some(target.id.as_str().into()),
+        protocol: Some(ask.protocol),
+        grant: Some(issued.grant),
+        token: Some(issued.fingerprint.as_str().into()),
         seconds: Some(ttl.as_secs()),
         ..Event::new(audit::Kind::Issue)
     });

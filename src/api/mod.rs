@@ -5,16 +5,18 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
 use hyper::{HeaderMap, Method, Request, Response, Uri};
+use tokio::time::timeout;
 
 use crate::audit::Audit;
 use crate::auth::Authenticator;
@@ -126,15 +128,17 @@ impl From<&Config> for Settings {
     }
 }
 
-/// One request, its body still on the wire.
+/// One request, but for its body.
 struct Call {
     request: RequestId,
     source: Option<IpAddr>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: Pin<Box<dyn Future<Output = Result<Bytes, BodyError>> + Send>>,
 }
+
+/// A request's body, still on the wire. It is read once.
+type Payload = Pin<Box<dyn Future<Output = Result<Bytes, BodyError>> + Send>>;
 
 impl Call {
     /// As it was sent, still encoded.
@@ -159,7 +163,8 @@ enum BodyError {
     Broken,
 }
 
-type Answer<'a> = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send + 'a>>;
+/// An answer in the making.
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send + 'a>>;
 
 /// A way to ask for consoles, or several that share their paths.
 struct DialectEntry {
@@ -167,7 +172,7 @@ struct DialectEntry {
     dialects: &'static [Dialect],
     /// Whether a path with this query is one of its own.
     owns: fn(path: &str, query: &str) -> bool,
-    answer: for<'a> fn(&'a Core, Call) -> Answer<'a>,
+    answer: for<'a> fn(&'a Core, Call, Payload) -> Answer<'a>,
 }
 
 /// All there are. The first that is switched on and owns the path answers.
@@ -175,32 +180,32 @@ static DIALECTS: &[DialectEntry] = &[
     DialectEntry {
         dialects: &[Dialect::Openstack, Dialect::Otc],
         owns: openstack::owns,
-        answer: |core, call| Box::pin(openstack::handle(core, call)),
+        answer: |core, call, body| Box::pin(openstack::handle(core, call, body)),
     },
     DialectEntry {
         dialects: &[Dialect::HuaweiBms],
         owns: |path, _| huawei_bms::CONSOLE.owns(path),
-        answer: |core, call| Box::pin(huawei::handle(core, call, Some(&huawei_bms::CONSOLE))),
+        answer: |core, call, body| Box::pin(huawei::handle(core, call, body, Some(&huawei_bms::CONSOLE))),
     },
     DialectEntry {
         dialects: &[Dialect::HuaweiClouddc],
         owns: |path, _| huawei_clouddc::CONSOLE.owns(path),
-        answer: |core, call| Box::pin(huawei::handle(core, call, Some(&huawei_clouddc::CONSOLE))),
+        answer: |core, call, body| Box::pin(huawei::handle(core, call, body, Some(&huawei_clouddc::CONSOLE))),
     },
     DialectEntry {
         dialects: &[Dialect::HuaweiEcs],
         owns: |path, _| huawei_ecs::CONSOLE.owns(path),
-        answer: |core, call| Box::pin(huawei::handle(core, call, Some(&huawei_ecs::CONSOLE))),
+        answer: |core, call, body| Box::pin(huawei::handle(core, call, body, Some(&huawei_ecs::CONSOLE))),
     },
     DialectEntry {
         dialects: &[Dialect::HuaweiBms, Dialect::HuaweiClouddc, Dialect::HuaweiEcs],
         owns: |path, _| huawei::owns(path),
-        answer: |core, call| Box::pin(huawei::handle(core, call, None)),
+        answer: |core, call, body| Box::pin(huawei::handle(core, call, body, None)),
     },
     DialectEntry {
         dialects: &[Dialect::Native],
         owns: native::owns,
-        answer: |core, call| Box::pin(native::handle(core, call)),
+        answer: |core, call, body| Box::pin(native::handle(core, call, body)),
     },
 ];
 
@@ -251,18 +256,14 @@ impl Api {
     /// once the caller is known (or, of a signed request, is said to be known), at most 64 KiB, within 10 seconds.
     ///
     /// `source` is where it came from.
-    pub async fn handle<B>(
-        &self,
-        source: Option<IpAddr>,
-        request: Request<B>,
-    ) -> Option<Response<Full<Bytes>>>
+    pub fn handle<B>(&self, source: Option<IpAddr>, request: Request<B>) -> Option<Answer<'_>>
     where
         B: Body<Data = Bytes> + Send + 'static,
     {
         let (head, body) = request.into_parts();
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         if let Some(answer) = self.document.respond(&head.method, path) {
-            return Some(answer);
+            return Some(Box::pin(std::future::ready(answer)));
         }
         let entry = self.dialects.iter().find(|entry| (entry.owns)(path, query))?;
         let call = Call {
@@ -271,9 +272,8 @@ impl Api {
             method: head.method,
             uri: head.uri,
             headers: head.headers,
-            body: Box::pin(read(body)),
         };
-        Some((entry.answer)(&self.core, call).await)
+        Some((entry.answer)(&self.core, call, Box::pin(read(body))))
     }
 
     /// A console URL for the operator of this process, who needs no credential: the noVNC page or the serial
@@ -332,7 +332,7 @@ impl Core {
             ttl: self.settings.tokens.ttl,
             max_ttl: self.settings.tokens.max_ttl,
             pace: &self.pace,
-            now: self.clock.now(),
+            clock: &self.clock,
             outstanding: self.settings.outstanding,
             audit: &self.audit,
             metrics: &self.metrics,
@@ -349,20 +349,37 @@ async fn read<B: Body<Data = Bytes>>(body: B) -> Result<Bytes, BodyError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let collect = async {
-        let mut body = std::pin::pin!(body);
-        let mut bytes = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-            if bytes.len() + data.len() > MAX_BODY {
-                return Err(BodyError::TooLarge);
-            }
-            if bytes.is_empty() && body.is_end_stream() {
-                return Ok(data);
-            }
-            bytes.extend_from_slice(&data);
+    let mut collected = pin!(collect(body));
+    // Most bodies come with their heads, and are handed over when the connection is looked at again, which is at
+    // once: only those that are not get a timer.
+    let mut looked = false;
+    let early = poll_fn(|cx| match collected.as_mut().poll(cx) {
+        Poll::Ready(read) => Poll::Ready(Some(read)),
+        Poll::Pending if looked => Poll::Ready(None),
+        Poll::Pending => {
+            looked = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
         }
-        Ok(bytes.freeze())
-    };
-    tokio::time::timeout(BODY_DEADLINE, collect).await.unwrap_or(Err(BodyError::TooSlow))
+    });
+    match early.await {
+        Some(read) => read,
+        None => timeout(BODY_DEADLINE, collected).await.unwrap_or(Err(BodyError::TooSlow)),
+    }
+}
+
+async fn collect<B: Body<Data = Bytes>>(body: B) -> Result<Bytes, BodyError> {
+    let mut body = pin!(body);
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        if bytes.len() + data.len() > MAX_BODY {
+            return Err(BodyError::TooLarge);
+        }
+        if bytes.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
 }

@@ -3,6 +3,8 @@
 //! The order of the checks is the order of the refusals: path, method, credential, body, server, policy,
 //! options, state, ability, limits.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE};
@@ -16,7 +18,7 @@ use crate::config::Dialect;
 
 use super::answer::{self, Body, set};
 use super::trail::Trail;
-use super::{Call, Core, cause};
+use super::{Call, Core, Payload, cause};
 
 mod consoles;
 mod refusal;
@@ -80,11 +82,11 @@ struct Context<'a> {
 }
 
 /// Answers a request whose path is [owned](owns).
-pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
+pub(super) async fn handle(core: &Core, call: Call, body: Payload) -> Response<Full<Bytes>> {
     let route = Route::parse(call.path());
     let template = route.as_ref().map_or("unknown", Route::template);
     let mut trail = Trail::new(&call, Dialect::Native, template);
-    let result = run(core, call, route, &mut trail).await;
+    let result = run(core, &call, body, route.as_ref(), &mut trail).await;
     trail.log(core, result.as_ref().err().map(|refusal| (refusal.status, refusal.cause)));
     let mut response = match result {
         Ok((status, body)) => answer::json(status, body),
@@ -97,27 +99,28 @@ pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
     response
 }
 
-async fn run(
+async fn run<'a>(
     core: &Core,
-    mut call: Call,
-    route: Option<Route>,
-    trail: &mut Trail,
+    call: &Call,
+    mut body: Payload,
+    route: Option<&'a Route>,
+    trail: &mut Trail<'a>,
 ) -> Result<(StatusCode, Body), Refusal> {
     let route = route.ok_or_else(Refusal::no_route)?;
     if call.method != Method::POST {
         return Err(Refusal::method());
     }
-    let caller = core.caller(&mut call).await?;
-    trail.caller = Some(caller.clone());
+    let caller = core.caller(call, &mut body).await?;
+    trail.caller = Some(Arc::clone(&caller));
     let at = Context { core, caller: &caller };
     if !answer::is_json(&call.headers) {
         let message = "Send Content-Type: application/json.";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", message));
     }
-    let body = call.body.await?;
+    let body = body.await?;
     match route {
         Route::Consoles(id) => {
-            let console = consoles::create(&at, &id, &parse(&body)?, trail).await?;
+            let console = consoles::create(&at, id, &parse(&body)?, trail).await?;
             Ok((StatusCode::CREATED, console))
         }
         Route::Inspect => Ok((StatusCode::OK, tokens::inspect(&at, &parse(&body)?).await?.into())),

@@ -3,6 +3,8 @@
 //! The order of the checks is the order of the faults: credential, microversion, body, schema, server, policy,
 //! console type, state, ability.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE};
@@ -15,7 +17,7 @@ use crate::config::Dialect;
 use super::answer::{self, Body, is_json, set};
 use super::body::Sent;
 use super::trail::Trail;
-use super::{Call, Core, cause};
+use super::{Call, Core, Payload, cause};
 
 mod auth_tokens;
 mod consoles;
@@ -41,14 +43,13 @@ static REQUEST_ID: [HeaderName; 2] =
     [HeaderName::from_static("x-openstack-request-id"), HeaderName::from_static("x-compute-request-id")];
 
 /// Answers a request whose path is [owned](owns).
-pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
-    let uri = call.uri.clone();
-    let path = route::parse(uri.path());
+pub(super) async fn handle(core: &Core, call: Call, mut body: Payload) -> Response<Full<Bytes>> {
+    let path = route::parse(call.path());
     let base = Base::new(&core.settings, &call.headers);
     let mut trail = Trail::new(&call, Dialect::Openstack, path.route.template());
     // As nova does, `/v2` knows no microversions, neither in nor out.
     let mut echo = None;
-    let result = run(core, call, &path, &base, &mut trail, &mut echo).await;
+    let result = run(core, (&call, &mut body), &path, &base, &mut trail, &mut echo).await;
     trail.log(core, result.as_ref().err().map(|fault| (fault.status, fault.cause)));
     let mut response = match result {
         Ok(body) => answer::json(StatusCode::OK, body),
@@ -66,43 +67,41 @@ pub(super) async fn handle(core: &Core, call: Call) -> Response<Full<Bytes>> {
     response
 }
 
-async fn run(
+async fn run<'a>(
     core: &Core,
-    mut call: Call,
-    path: &Path<'_>,
+    (call, body): (&Call, &mut Payload),
+    path: &'a Path<'_>,
     base: &Base<'_>,
-    trail: &mut Trail,
+    trail: &mut Trail<'a>,
     echo: &mut Option<Microversion>,
 ) -> Result<Body, Fault> {
     if path.route.is_discovery() {
-        check_method(&call, &path.route)?;
+        check_method(call, &path.route)?;
         return Ok(match path.route {
             Route::Versions => discovery::versions(&base.url()).into(),
             _ => discovery::version(&base.url(), path.legacy).into(),
         });
     }
-    let caller = core.caller(&mut call).await?;
-    trail.caller = Some(caller.clone());
+    let caller = core.caller(call, body).await?;
+    trail.caller = Some(Arc::clone(&caller));
     let version = if path.legacy { Microversion::MIN } else { Microversion::of(&call.headers)? };
     *echo = Some(version);
     check_route(core, &path.route, version)?;
-    check_method(&call, &path.route)?;
-    let uri = call.uri.clone();
-    let body = body(call, &path.route).await?;
+    check_method(call, &path.route)?;
+    let body = read(call, body, &path.route).await?;
     check_project(path, &caller)?;
     let at = consoles::Context { core, caller: &caller, version, legacy: path.legacy };
     match &path.route {
         Route::Servers { detail } => {
-            let query = uri.query().unwrap_or_default();
-            Ok(servers::list(core, &caller, query, *detail, &base.url())?.into())
+            Ok(servers::list(core, &caller, call.query(), *detail, &base.url())?.into())
         }
         Route::Server(id) => Ok(servers::show(core, &caller, id, &base.url())?.into()),
         Route::RemoteConsoles(id) => {
-            trail.target = Some(id.as_ref().into());
+            trail.target = Some(id);
             consoles::create(at, id, &body, trail).await
         }
         Route::Action(id) => {
-            trail.target = Some(id.as_ref().into());
+            trail.target = Some(id);
             consoles::action(at, id, &body, trail).await
         }
         Route::AuthToken(token) => Ok(auth_tokens::show(core, &caller, version, token).await?.into()),
@@ -124,7 +123,8 @@ fn check_route(core: &Core, route: &Route<'_>, version: Microversion) -> Result<
 
 fn check_method(call: &Call, route: &Route<'_>) -> Result<(), Fault> {
     let allowed = route.methods();
-    let known = allowed.split(", ").any(|method| method == call.method.as_str());
+    let sent = call.method.as_str();
+    let known = sent == allowed || allowed.split(", ").any(|method| method == sent);
     known.then_some(()).ok_or_else(|| Fault::method(allowed))
 }
 
@@ -144,7 +144,7 @@ fn check_project(path: &Path<'_>, caller: &Caller) -> Result<(), Fault> {
 
 /// The body, of the routes that have one; an empty one is `null`, as for nova's schemas. A media type that is not
 /// JSON is refused wherever it is sent.
-async fn body(call: Call, route: &Route<'_>) -> Result<Sent, Fault> {
+async fn read(call: &Call, body: &mut Payload, route: &Route<'_>) -> Result<Sent, Fault> {
     if !is_json(&call.headers) {
         let message = "Unsupported Content-Type";
         return Err(Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", message));
@@ -152,7 +152,7 @@ async fn body(call: Call, route: &Route<'_>) -> Result<Sent, Fault> {
     if !matches!(route, Route::RemoteConsoles(_) | Route::Action(_)) {
         return Ok(Sent::Any(Value::Null));
     }
-    Sent::read(&call.body.await?).map_err(|_| Fault::malformed_body())
+    Sent::read(&body.as_mut().await?).map_err(|_| Fault::malformed_body())
 }
 
 fn refuse(fault: &Fault, challenge: &str) -> Response<Full<Bytes>> {

@@ -202,7 +202,7 @@ impl Fixture {
             }
             let body = Full::new(Bytes::copy_from_slice(call.body.as_bytes()));
             let response =
-                self.api.handle(None, request.body(body).unwrap()).await.expect("a path of a dialect");
+                self.api.handle(None, request.body(body).unwrap()).expect("a path of a dialect").await;
             let (head, body) = response.into_parts();
             let bytes = body.collect().await.unwrap().to_bytes();
             let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {

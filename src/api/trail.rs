@@ -1,6 +1,7 @@
 //! What the log says of a request, gathered on its way.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::StatusCode;
 
@@ -8,26 +9,28 @@ use crate::audit::{Event, Kind};
 use crate::auth::Caller;
 use crate::config::Dialect;
 use crate::ids::{Protocol, RequestId};
+use crate::json::Fields;
+use crate::log;
 
 use super::issue::{Issued, Via};
 use super::{Call, Core, cause};
 
 /// One request's part in the log.
-pub(super) struct Trail {
+pub(super) struct Trail<'a> {
     pub(super) request: RequestId,
     /// Where it came from.
     pub(super) source: Option<IpAddr>,
     pub(super) dialect: Dialect,
     /// The route's template: never a path, which holds ids and may hold a token.
     pub(super) route: &'static str,
-    pub(super) caller: Option<Caller>,
-    pub(super) target: Option<String>,
+    pub(super) caller: Option<Arc<Caller>>,
+    pub(super) target: Option<&'a str>,
     pub(super) protocol: Option<Protocol>,
     /// The grant, and the token's fingerprint.
     issued: Option<(crate::ids::GrantId, String)>,
 }
 
-impl Trail {
+impl Trail<'_> {
     pub(super) fn new(call: &Call, dialect: Dialect, route: &'static str) -> Self {
         let (request, source) = (call.request, call.source);
         Self { request, source, dialect, route, caller: None, target: None, protocol: None, issued: None }
@@ -38,9 +41,10 @@ impl Trail {
         Via { dialect: Some(self.dialect), source: self.source }
     }
 
-    /// A console was issued.
-    pub(super) fn issued(&mut self, issued: &Issued) {
-        self.issued = Some((issued.grant, issued.fingerprint.clone()));
+    /// A console was issued; its URL.
+    pub(super) fn issued(&mut self, issued: Issued) -> String {
+        self.issued = Some((issued.grant, issued.fingerprint));
+        issued.url
     }
 
     /// One line a decision: a console issued, a request refused. Neither path nor query, for both may hold a
@@ -48,7 +52,7 @@ impl Trail {
     pub(super) fn log(&self, core: &Core, refused: Option<(StatusCode, &'static str)>) {
         let user = self.caller.as_ref().map(|caller| caller.user.as_str());
         let project = self.caller.as_ref().map(|caller| caller.project.as_str());
-        let (request, route, target) = (&self.request, self.route, self.target.as_deref());
+        let (request, route, target) = (&self.request, self.route, self.target);
         let (dialect, protocol) = (self.dialect.as_str(), self.protocol.map(Protocol::as_str));
         match (refused, &self.issued) {
             // Clients look a name up as if it were an id first: no refusal worth a line.
@@ -66,17 +70,37 @@ impl Trail {
                 core.audit.record(|| self.refusal(status, cause));
             }
             (None, Some((grant, token))) => {
-                tracing::info!(
-                    %request, dialect, route, target, project, user, protocol, %grant, token,
-                    cause = "requested", "console issued"
-                );
+                let enabled = tracing::enabled!(tracing::Level::INFO);
+                if enabled && !log::line(module_path!(), "console issued", |line| self.fields(line)) {
+                    // The same as `Trail::fields` says; a test holds one to the other.
+                    tracing::info!(
+                        %request, dialect, route, target, project, user, protocol, %grant, token,
+                        cause = "requested", "console issued"
+                    );
+                }
             }
             (None, None) => tracing::debug!(%request, dialect, route, project, user, "request answered"),
         }
     }
-    fn refusal(&self, status: u16, cause: &'static str) -> Event {
+
+    /// The fields of the line that a console was issued.
+    fn fields(&self, line: &mut Fields<'_>) {
+        let caller = self.caller.as_ref();
+        line.word("request", Some(self.request.encode(&mut [0; RequestId::LEN])));
+        line.word("dialect", Some(self.dialect.as_str()));
+        line.word("route", Some(self.route));
+        line.text("target", self.target);
+        line.text("project", caller.map(|caller| caller.project.as_str()));
+        line.text("user", caller.map(|caller| caller.user.as_str()));
+        line.word("protocol", self.protocol.map(Protocol::as_str));
+        line.uuid("grant", self.issued.as_ref().map(|(grant, _)| grant.0));
+        line.word("token", self.issued.as_ref().map(|(_, token)| token.as_str()));
+        line.word("cause", Some("requested"));
+    }
+
+    fn refusal(&self, status: u16, cause: &'static str) -> Event<'_> {
         Event {
-            target: self.target.as_deref().map(Into::into),
+            target: self.target.map(Into::into),
             protocol: self.protocol,
             status: Some(status),
             cause: Some(cause),
@@ -85,7 +109,7 @@ impl Trail {
     }
 
     /// Who asked, and from where, for the audit log.
-    pub(super) fn event(&self, kind: Kind) -> Event {
+    pub(super) fn event(&self, kind: Kind) -> Event<'_> {
         Event {
             request: Some(self.request),
             source: self.source,
@@ -94,5 +118,44 @@ impl Trail {
             project: self.caller.as_ref().map(|caller| caller.project.as_str().into()),
             ..Event::new(kind)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::testing::Fixture;
+    use super::*;
+    use crate::auth::policy;
+    use crate::ids::GrantId;
+    use crate::log::json::tests::{direct, logged};
+
+    #[test]
+    fn both_ways_to_the_log_say_the_same_byte_for_byte() {
+        let fixture = Fixture::new();
+        let mut trail = Trail {
+            request: RequestId(Uuid::from_u128(1)),
+            source: None,
+            dialect: Dialect::Otc,
+            route: "/v2.1/servers/{id}/action",
+            caller: None,
+            target: None,
+            protocol: None,
+            issued: Some((GrantId(Uuid::from_u128(2)), "0011223344556677".to_owned())),
+        };
+        let check = |trail: &Trail<'_>| {
+            let rest = |text: String| text.split_once("Z\",").map(|(_, rest)| rest.to_owned());
+            let traced = rest(logged(|| trail.log(&fixture.api.core, None)));
+            let module = module_path!().trim_end_matches("::tests");
+            let written = rest(direct(module, "console issued", |line| trail.fields(line)));
+            assert!(traced.as_ref().is_some_and(|line| line.contains("\"token\":\"0011")), "{traced:?}");
+            assert_eq!(traced, written);
+        };
+        check(&trail);
+        let odd = "a\"b\\\u{1b}[2J\u{7f}\u{9b}\u{8}\n\u{20ac}";
+        trail.caller = Some(policy::tests::caller(odd, odd));
+        (trail.target, trail.protocol) = (Some(odd), Some(Protocol::Serial));
+        check(&trail);
     }
 }

@@ -56,25 +56,21 @@ impl Read {
 }
 
 impl Chain {
-    /// Appends the event to `out` as the next line.
-    pub(super) fn seal(&mut self, time: &str, event: &Event, out: &mut Vec<u8>) {
+    /// Appends the event, as [`Event::render`] has it, to `out` as the next line.
+    pub(super) fn seal(&mut self, time: &str, event: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         self.seq = self.seq.saturating_add(1);
         // Into memory: nothing here fails.
-        let _ = write!(out, "{{\"seq\":{},\"time\":\"{time}\"", self.seq);
-        // The event's opening brace gives its place to the comma: it always has a name.
-        let comma = out.len();
-        let _ = serde_json::to_writer(&mut *out, event);
-        out[comma] = b',';
-        escape(out, start);
-        // The closing brace comes back behind the hash.
-        out.pop();
+        let _ = write!(out, "{{\"seq\":{},\"time\":\"{time}\",", self.seq);
+        out.extend_from_slice(event);
         self.hash = hash(&self.hash, &out[start..]);
-        let _ = writeln!(out, "{TAIL}{}\"}}", self.hash);
+        for part in [TAIL, &self.hash, "\"}\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
 
     /// The line that a file begins with.
-    pub(super) fn begin(&self, torn: Option<u64>) -> Event {
+    pub(super) fn begin(&self, torn: Option<u64>) -> Event<'static> {
         let version = Some(env!("CARGO_PKG_VERSION"));
         Event { prev: Some(self.hash.clone()), version, torn, ..Event::new(Kind::Begin) }
     }
@@ -92,33 +88,10 @@ pub(super) fn parse(line: &[u8]) -> Option<(Read, &[u8])> {
 /// The hash of a line whose hashed part is `body`, after a line with the hash `before`.
 pub(super) fn hash(before: &str, body: &[u8]) -> String {
     let digest = Sha256::new().chain_update(before).chain_update(body).finalize();
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    let mut hex = String::with_capacity(NOTHING.len());
+    let mut hex = Vec::with_capacity(NOTHING.len());
     for byte in digest {
-        hex.push(digit(byte >> 4));
-        hex.push(digit(byte & 15));
+        hex.extend([byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]));
     }
-    hex
-}
-
-/// JSON leaves DEL and the C1 controls as they are; a terminal that shows the file must not act on them.
-fn escape(out: &mut Vec<u8>, start: usize) {
-    if out[start..].iter().all(|byte| *byte < 0x7f) {
-        return;
-    }
-    let is_control = |c: char| ('\u{7f}'..='\u{9f}').contains(&c);
-    let Ok(text) = std::str::from_utf8(&out[start..]) else { return };
-    if !text.contains(is_control) {
-        return;
-    }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_control(c) {
-            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            escaped.push(c);
-        }
-    }
-    out.truncate(start);
-    out.extend_from_slice(escaped.as_bytes());
+    // ASCII, all of it.
+    String::from_utf8(hex).unwrap_or_default()
 }

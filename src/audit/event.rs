@@ -1,34 +1,32 @@
 //! What is written down: who, from where, which target, why, how much, and the ids that join the lines.
 
-use std::fmt::Display;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::ids::{GrantId, Protocol, RequestId};
+use crate::json::Fields;
 
 /// Longest text a caller chose that a line repeats, in characters.
 const LONGEST: usize = 256;
 
 /// A name as it was given, cut where nobody would read on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Name(String);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name<'a>(&'a str);
 
-impl From<&str> for Name {
-    fn from(text: &str) -> Self {
+impl<'a> From<&'a str> for Name<'a> {
+    fn from(text: &'a str) -> Self {
         if text.len() <= LONGEST {
-            return Self(text.to_owned());
+            return Self(text);
         }
         let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(at, _)| at);
-        Self(text[..end].to_owned())
+        Self(&text[..end])
     }
 }
 
 /// What was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A file begins, or the process goes on with one; `prev` is the hash of the line before, wherever that
     /// is.
@@ -58,6 +56,23 @@ pub enum Kind {
 }
 
 impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Begin => "begin",
+            Self::Stop => "stop",
+            Self::Lost => "lost",
+            Self::Issue => "issue",
+            Self::Refuse => "refuse",
+            Self::Claim => "claim",
+            Self::Resume => "resume",
+            Self::Open => "open",
+            Self::Close => "close",
+            Self::Record => "record",
+            Self::Revoke => "revoke",
+            Self::Admin => "admin",
+        }
+    }
+
     /// Whether anybody at all can bring about such lines.
     pub(super) fn is_anybodys(self) -> bool {
         self == Self::Refuse
@@ -65,83 +80,59 @@ impl Kind {
 }
 
 /// One decision. Never a secret: a token is named by its fingerprint, which is the log's.
-#[derive(Clone, Debug, Serialize)]
-pub struct Event {
+#[derive(Clone, Debug)]
+pub struct Event<'a> {
     /// What was decided.
-    #[serde(rename = "event")]
     pub kind: Kind,
     /// The HTTP request it was decided in.
-    #[serde(serialize_with = "shown", skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
     /// The API request that the token was issued in: from there to the session's end.
-    #[serde(serialize_with = "shown", skip_serializing_if = "Option::is_none")]
     pub issued_by: Option<RequestId>,
     /// Where the request came from.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
     /// On which listener or in which dialect.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<&'static str>,
     /// Who asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<Name>,
+    pub user: Option<Name<'a>>,
     /// For which project.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub project: Option<Name>,
+    pub project: Option<Name<'a>>,
     /// The server.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<Name>,
+    pub target: Option<Name<'a>>,
     /// Of a revocation: the server, project or user it is about; `cause` says which.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subject: Option<Name>,
+    pub subject: Option<Name<'a>>,
     /// Which of its consoles.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
     /// The grant.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
     /// The token's fingerprint.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
+    pub token: Option<Cow<'a, str>>,
     /// The session.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Uuid>,
     /// Why, a word from a fixed list.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
     /// The HTTP status of a refusal.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// How long a URL can be opened, or a session lasted, in seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
     /// Payload from the console.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_to_viewer: Option<u64>,
     /// Payload to the console.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_to_target: Option<u64>,
     /// Unspent tokens that were taken back.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<usize>,
     /// Sessions that were ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions: Option<usize>,
     /// Lines or targets, as `event` says.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// Of this program.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'static str>,
     /// Bytes of a line before this one that was not finished: a crash or a full disk cut it off.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub torn: Option<u64>,
     /// Of a [`Kind::Begin`]: the hash it goes on from.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub prev: Option<String>,
 }
 
-impl Event {
+impl Event<'_> {
     /// An event about which nothing else is known.
     pub fn new(kind: Kind) -> Self {
         Self {
@@ -171,11 +162,36 @@ impl Event {
             prev: None,
         }
     }
-}
 
-fn shown<T: Display, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => to.collect_str(value),
-        None => to.serialize_none(),
+    /// Appends what a line says of it, between number and hash: `"event":"close",...`. What is not known is left out.
+    pub(super) fn render(&self, out: &mut String) {
+        out.push_str("\"event\":\"");
+        out.push_str(self.kind.as_str());
+        out.push('"');
+        let mut line = Fields(out);
+        let mut text = [0; RequestId::LEN];
+        line.word("request", self.request.as_ref().map(|request| request.encode(&mut text)));
+        line.word("issued_by", self.issued_by.as_ref().map(|request| request.encode(&mut text)));
+        line.shown("source", self.source);
+        line.word("via", self.via);
+        line.text("user", self.user.map(|Name(text)| text));
+        line.text("project", self.project.map(|Name(text)| text));
+        line.text("target", self.target.map(|Name(text)| text));
+        line.text("subject", self.subject.map(|Name(text)| text));
+        line.word("protocol", self.protocol.map(Protocol::as_str));
+        line.uuid("grant", self.grant.map(|grant| grant.0));
+        line.word("token", self.token.as_deref());
+        line.uuid("session", self.session);
+        line.word("cause", self.cause);
+        line.number("status", self.status.map(u64::from));
+        line.number("seconds", self.seconds);
+        line.number("bytes_to_viewer", self.bytes_to_viewer);
+        line.number("bytes_to_target", self.bytes_to_target);
+        line.number("tokens", self.tokens.map(|tokens| tokens as u64));
+        line.number("sessions", self.sessions.map(|sessions| sessions as u64));
+        line.number("count", self.count);
+        line.word("version", self.version);
+        line.number("torn", self.torn);
+        line.word("prev", self.prev.as_deref());
     }
 }

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, Thread};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
 
 use crate::clock::{Clock, Stamp};
@@ -19,10 +18,7 @@ use crate::config;
 
 use super::chain::{self, Chain, MAX_LINE};
 use super::event::{Event, Kind};
-use super::{Message, Shared};
-
-/// Lines written in one go: more would not make it faster, and would hold up who waits for a flush.
-const BATCH: usize = 1024;
+use super::queue::{Batch, KEPT, Order, Shared};
 
 /// What the first line of all begins with.
 const FIRST: &[u8] = b"{\"seq\":1,\"time\":\"";
@@ -70,20 +66,16 @@ pub(super) trait Sink: Send + 'static {
         Self: Sized;
 }
 
-/// Who asked for another file.
-type Move = (PathBuf, oneshot::Sender<Result<(), AuditError>>);
-
-/// Opens the file and starts its thread, which ends when the last sender is gone.
+/// Opens the file and starts its thread, which ends when nobody decides any more.
 pub(super) fn start(
     settings: &config::Audit,
-    receiver: mpsc::Receiver<Message>,
     shared: Arc<Shared>,
     clock: &Clock,
 ) -> Result<Thread, AuditError> {
     let path = &settings.file;
     let (sink, chain, torn) = AppendOnly::open(path)?;
     let writer = Writer::new(sink, chain, torn, settings.sync, shared, clock.clone());
-    let spawned = thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(receiver));
+    let spawned = thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run());
     spawned
         .map(|handle| handle.thread().clone())
         .map_err(|source| AuditError::File { path: path.clone(), source })
@@ -98,9 +90,9 @@ pub(super) struct Writer<S> {
     stamp: Stamp,
     /// After the last line of `buffer`.
     chain: Chain,
-    batch: Vec<(SystemTime, Event)>,
-    /// For each line: its end in `buffer`, and the chain after it.
-    ends: Vec<(usize, Chain)>,
+    batch: Batch,
+    /// The end of each line in `buffer`.
+    ends: Vec<usize>,
     buffer: Vec<u8>,
     written: usize,
     /// The chain before the first line of `buffer`.
@@ -117,10 +109,10 @@ impl<S: Sink> Writer<S> {
         shared: Arc<Shared>,
         clock: Clock,
     ) -> Self {
-        let (ends, buffer) = (Vec::with_capacity(BATCH), Vec::new());
-        let begin = (clock.today(), chain.begin(torn));
+        let (ends, buffer) = (Vec::new(), Vec::new());
         let before = chain.clone();
-        let batch = vec![begin];
+        let mut batch = Batch::default();
+        batch.insert(0, clock.today(), &chain.begin(torn));
         let stamp = Stamp::default();
         let mut writer =
             Self { sink, sync, shared, clock, stamp, chain, batch, ends, buffer, written: 0, before };
@@ -131,25 +123,62 @@ impl<S: Sink> Writer<S> {
         writer
     }
 
-    fn run(mut self, mut receiver: mpsc::Receiver<Message>) {
-        let mut received = Vec::with_capacity(BATCH);
-        let mut waiting = Vec::new();
-        self.finish(&receiver);
-        while receiver.blocking_recv_many(&mut received, BATCH) > 0 {
-            let moves = self.take(&mut received, &mut waiting);
+    fn run(mut self) {
+        if !self.finish() {
+            return self.give_up();
+        }
+        while let Some(orders) = self.take() {
+            let places = self.batch.lines.len();
+            self.account_for_lost();
             self.seal();
-            if !self.finish(&receiver) {
-                let lines = self.ends.len() + receiver.len();
-                error!(lines, "the audit log could not be written to the end");
-                return;
+            if !self.finish() {
+                return self.give_up();
             }
-            // Who has gone away meanwhile does not wait any more.
-            waiting.drain(..).for_each(|done| _ = done.send(()));
-            for (path, done) in moves {
-                let _ = done.send(self.move_to(&path));
-                self.finish(&receiver);
+            self.shared.release(places);
+            for order in orders {
+                // Who has gone away meanwhile does not wait any more.
+                match order {
+                    Order::Flush(done) => _ = done.send(()),
+                    Order::Move(path, done) => {
+                        let _ = done.send(self.move_to(&path));
+                        if !self.finish() {
+                            return self.give_up();
+                        }
+                    }
+                }
             }
             thread::sleep(GATHER);
+        }
+    }
+
+    fn give_up(&self) {
+        let lines = self.ends.len() + self.shared.waiting().batch.lines.len();
+        error!(lines, "the audit log could not be written to the end");
+    }
+
+    /// Waits for something to do; `None`: there will be nothing more. The batch before is written.
+    fn take(&mut self) -> Option<Vec<Order>> {
+        loop {
+            // Looked at first: what was added before it was closed is not missed.
+            let closed = self.shared.closed.load(Ordering::Acquire);
+            let mut waiting = self.shared.waiting();
+            if !waiting.is_empty() || self.shared.reopen.load(Ordering::Acquire) {
+                std::mem::swap(&mut waiting.batch, &mut self.batch);
+                return Some(std::mem::take(&mut waiting.orders));
+            }
+            drop(waiting);
+            if closed {
+                return None;
+            }
+            thread::park();
+        }
+    }
+
+    fn account_for_lost(&mut self) {
+        let unwritten = self.shared.unwritten.swap(0, Ordering::Relaxed);
+        if unwritten > 0 {
+            let lost = Event { count: Some(unwritten), ..Event::new(Kind::Lost) };
+            self.batch.insert(self.batch.lines.len(), self.clock.today(), &lost);
         }
     }
 
@@ -157,7 +186,7 @@ impl<S: Sink> Writer<S> {
     fn move_to(&mut self, path: &Path) -> Result<(), AuditError> {
         let (sink, chain, torn) = self.sink.at(path)?;
         (self.sink, self.before, self.chain) = (sink, chain.clone(), chain);
-        self.batch.push((self.clock.today(), self.chain.begin(torn)));
+        self.batch.insert(0, self.clock.today(), &self.chain.begin(torn));
         if torn.is_some() {
             self.buffer.push(b'\n');
         }
@@ -166,40 +195,21 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
-    /// Sorts what was received into lines and those who wait for them.
-    fn take(&mut self, received: &mut Vec<Message>, waiting: &mut Vec<oneshot::Sender<()>>) -> Vec<Move> {
-        let mut moves = Vec::new();
-        for message in received.drain(..) {
-            match message {
-                Message::Line(line) => self.batch.push(*line),
-                Message::Wake => {}
-                Message::Flush(done) => waiting.push(done),
-                Message::Move(path, done) => moves.push((path, done)),
-            }
-        }
-        let unwritten = self.shared.unwritten.swap(0, Ordering::Relaxed);
-        if unwritten > 0 {
-            let lost = Event { count: Some(unwritten), ..Event::new(Kind::Lost) };
-            self.batch.push((self.clock.today(), lost));
-        }
-        moves
-    }
-
     /// Makes lines of the events of the batch that are none yet.
     pub(super) fn seal(&mut self) {
-        for (time, event) in &self.batch[self.ends.len()..] {
-            self.chain.seal(self.stamp.text(*time), event, &mut self.buffer);
-            self.ends.push((self.buffer.len(), self.chain.clone()));
+        for line in &self.batch.lines[self.ends.len()..] {
+            self.chain.seal(self.stamp.text(line.time), self.batch.text(line), &mut self.buffer);
+            self.ends.push(self.buffer.len());
         }
     }
 
     /// Writes the batch whatever it takes; false if nobody sends any more and the last try failed.
-    fn finish(&mut self, receiver: &mpsc::Receiver<Message>) -> bool {
+    fn finish(&mut self) -> bool {
         loop {
             if self.shared.reopen.swap(false, Ordering::AcqRel) {
                 self.reopen();
             }
-            let last = receiver.is_closed();
+            let last = self.shared.closed.load(Ordering::Acquire);
             match self.advance() {
                 Ok(()) => return true,
                 Err(error) => self.failed(&error),
@@ -232,22 +242,21 @@ impl<S: Sink> Writer<S> {
             self.sink.sync()?;
         }
         self.shared.lines.fetch_add(self.ends.len() as u64, Ordering::Relaxed);
-        self.forget(self.ends.len());
-        self.buffer.clear();
-        self.written = 0;
+        self.before = self.chain.clone();
+        self.batch.forget(self.ends.len());
+        self.clear();
         if self.shared.failing.swap(false, Ordering::AcqRel) {
             info!("the audit log is written again");
         }
         Ok(())
     }
 
-    /// Lets go of the first `count` lines of the batch, which are written.
-    fn forget(&mut self, count: usize) {
-        if let Some((_, chain)) = self.ends.get(count.wrapping_sub(1)) {
-            self.before = chain.clone();
-        }
-        self.batch.drain(..count);
+    /// Nothing is sealed.
+    fn clear(&mut self) {
         self.ends.clear();
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT);
+        self.written = 0;
     }
 
     /// Goes on in the file that now has the name, if it is another one.
@@ -265,24 +274,27 @@ impl<S: Sink> Writer<S> {
 
     /// Lines that are not whole in the old file are sealed anew for the new one, after its `begin`.
     fn move_on(&mut self) {
-        let whole = self.ends.iter().take_while(|(end, _)| *end <= self.written).count();
-        let partial = self.written - whole.checked_sub(1).map_or(0, |last| self.ends[last].0);
+        let whole = self.ends.iter().take_while(|end| **end <= self.written).count();
+        let end = whole.checked_sub(1).map_or(0, |last| self.ends[last]);
+        let partial = self.written - end;
         self.shared.lines.fetch_add(whole as u64, Ordering::Relaxed);
-        self.forget(whole);
+        if whole > 0 {
+            self.before = last_line(&self.buffer[..end]).1;
+        }
+        self.batch.forget(whole);
         self.chain = self.before.clone();
         // A `begin` that was not written is made up for by this one, with what it had to say.
-        let untold: u64 = self.batch.iter().filter_map(|(_, event)| event.torn).sum();
-        self.batch.retain(|(_, event)| event.kind != Kind::Begin);
+        let untold: u64 = self.batch.lines.iter().filter_map(|line| line.begin).sum();
+        self.batch.lines.retain(|line| line.begin.is_none());
         let torn = Some(untold + partial as u64).filter(|torn| *torn > 0);
-        self.batch.insert(0, (self.clock.today(), self.chain.begin(torn)));
-        self.buffer.clear();
-        self.written = 0;
+        self.batch.insert(0, self.clock.today(), &self.chain.begin(torn));
+        self.clear();
         self.seal();
     }
 
     #[cfg(test)]
-    pub(super) fn push(&mut self, event: Event) {
-        self.batch.push((self.clock.today(), event));
+    pub(super) fn push(&mut self, event: &Event<'_>) {
+        self.batch.insert(self.batch.lines.len(), self.clock.today(), event);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Fixed tokens of the configuration in the header `X-Auth-Token`.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
@@ -9,7 +11,7 @@ use super::policy::Policy;
 use super::{AuthError, Caller};
 
 /// The tokens by their hashes, and whom each stands for.
-pub(super) struct FixedTokens(Vec<([u8; 32], Caller)>);
+pub(super) struct FixedTokens(Vec<([u8; 32], Arc<Caller>)>);
 
 impl FixedTokens {
     pub(super) fn new(tokens: Vec<FixedToken>, policy: &Policy) -> Self {
@@ -22,7 +24,7 @@ impl FixedTokens {
 
     /// Hashes what was sent and compares it with every entry, so that time tells neither how much of a guess
     /// was right nor which entry it met.
-    pub(super) fn find(&self, token: &[u8]) -> Result<Caller, AuthError> {
+    pub(super) fn find(&self, token: &[u8]) -> Result<Arc<Caller>, AuthError> {
         if self.0.is_empty() {
             return Err(AuthError::Unauthenticated);
         }
@@ -64,7 +66,7 @@ mod tests {
     }
 
     fn check(tokens: &[(&str, &str)], sent: &str, expected: Option<&str>) {
-        let found = fixed(tokens).find(sent.as_bytes()).ok().map(|caller| caller.user);
+        let found = fixed(tokens).find(sent.as_bytes()).ok().map(|caller| caller.user.clone());
         assert_eq!(found.as_ref().map(|user| user.as_str()), expected, "{sent:?}");
     }
 

@@ -50,7 +50,7 @@ pub(super) struct BasicUsers {
 
 struct User {
     hash: Secret,
-    caller: Caller,
+    caller: Arc<Caller>,
     known: Mutex<Option<Known>>,
 }
 
@@ -90,7 +90,7 @@ impl BasicUsers {
     }
 
     /// The user whose name and password these are.
-    pub(super) async fn find(&self, authorization: &[u8]) -> Result<Caller, AuthError> {
+    pub(super) async fn find(&self, authorization: &[u8]) -> Result<Arc<Caller>, AuthError> {
         let nobody = self.nobody.as_ref().ok_or(AuthError::Unauthenticated)?;
         let (name, password) = credentials(authorization).ok_or(AuthError::Unauthenticated)?;
         let found = self.users.iter().find(|user| user.caller.user.as_str().as_bytes() == name.as_slice());
@@ -187,7 +187,7 @@ mod tests {
     }
 
     async fn check(users: &BasicUsers, sent: &[u8], expected: Option<&str>) {
-        let found = users.find(sent).await.ok().map(|caller| caller.user);
+        let found = users.find(sent).await.ok().map(|caller| caller.user.clone());
         let shown = String::from_utf8_lossy(sent);
         assert_eq!(found.as_ref().map(|user| user.as_str()), expected, "{shown}");
     }

@@ -84,7 +84,7 @@ impl Keystone {
     }
 
     /// Whom the token stands for.
-    pub(super) async fn find(&self, token: &[u8]) -> Result<Caller, AuthError> {
+    pub(super) async fn find(&self, token: &[u8]) -> Result<Arc<Caller>, AuthError> {
         let text = std::str::from_utf8(token).ok();
         let plausible = |text: &&str| {
             (1..=LONGEST_TOKEN).contains(&text.len())

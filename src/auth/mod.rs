@@ -68,7 +68,7 @@ pub struct Head<'a> {
 #[derive(Debug)]
 pub enum Identified {
     /// Everything.
-    Caller(Caller),
+    Caller(Arc<Caller>),
     /// A known key signed it, so it says; the signature covers the body.
     Signed(Signed),
 }

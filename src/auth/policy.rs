@@ -3,6 +3,8 @@
 //! Names and defaults are nova's policies and the IAM actions of Huawei's documentation; `[[auth.role]]` sets
 //! others.
 
+use std::sync::Arc;
+
 use crate::config::{Permission, Role};
 use crate::ids::{ProjectId, UserId};
 
@@ -28,7 +30,7 @@ impl Policy {
     }
 
     /// Somebody of these roles. Role names are compared without regard to case, as Keystone does.
-    pub(super) fn caller(&self, user: UserId, project: ProjectId, roles: Vec<String>) -> Caller {
+    pub(super) fn caller(&self, user: UserId, project: ProjectId, roles: Vec<String>) -> Arc<Caller> {
         let mut granted = Granted::default();
         let held = |role: &&Role| roles.iter().any(|name| name.eq_ignore_ascii_case(&role.name));
         for role in self.0.iter().filter(held) {
@@ -39,7 +41,7 @@ impl Policy {
                 granted.sees_all = true;
             }
         }
-        Caller { user, project, roles: roles.into(), granted }
+        Arc::new(Caller { user, project, roles: roles.into(), granted })
     }
 }
 
@@ -77,8 +79,13 @@ pub fn may_open_console(caller: &Caller, owner: &ProjectId) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Somebody without roles.
+    pub(crate) fn caller(user: &str, project: &str) -> Arc<Caller> {
+        Policy::new(Vec::new()).caller(user.into(), project.into(), Vec::new())
+    }
 
     fn check(policy: &Policy, roles: &[&str], owner: &str, expected: (bool, bool, bool)) {
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();

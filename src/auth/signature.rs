@@ -64,7 +64,7 @@ struct Key {
     secret_key: Secret,
     security_token: Option<Secret>,
     expires: Option<SystemTime>,
-    caller: Caller,
+    caller: Arc<Caller>,
 }
 
 /// A request that a known key is said to have signed, all but the body checked.
@@ -155,7 +155,7 @@ impl Signed {
     ///
     /// # Errors
     /// If the body or anything signed was changed, or the same request was here before.
-    pub async fn verify(self, body: &[u8]) -> Result<Caller, AuthError> {
+    pub async fn verify(self, body: &[u8]) -> Result<Arc<Caller>, AuthError> {
         self.compare(body)?;
         // After this its date is refused anyway.
         let end = self.date.time + WINDOW + APART;

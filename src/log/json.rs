@@ -20,7 +20,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Stamp;
-use crate::json::{escape, quote};
+use crate::json::{Fields, escape, quote};
 
 use super::lines::{Lines, is_urgent};
 
@@ -35,20 +35,39 @@ impl Json {
     }
 }
 
+/// Writes a line as a subscriber would write the event of these fields, which is in no span.
+pub(super) fn line(
+    lines: &Lines,
+    level: Level,
+    module: &str,
+    message: &str,
+    fields: impl FnOnce(&mut Fields<'_>),
+) {
+    with_buffer(|buffer| {
+        buffer.begin(SystemTime::now(), level);
+        let mut line = Fields(&mut buffer.text);
+        line.word("message", Some(message));
+        fields(&mut line);
+        line.word("module", Some(module));
+        buffer.text.push_str("}\n");
+        lines.push(buffer.text.as_bytes(), is_urgent(level));
+    });
+}
+
 /// A span's fields, rendered when they were recorded. A field is recorded once.
-struct Fields(String);
+struct Recorded(String);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Json {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         let mut fields = String::new();
         attributes.record(&mut Object(&mut fields));
-        span.extensions_mut().insert(Fields(fields));
+        span.extensions_mut().insert(Recorded(fields));
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        if let Some(Fields(fields)) = span.extensions_mut().get_mut() {
+        if let Some(Recorded(fields)) = span.extensions_mut().get_mut() {
             values.record(&mut Object(fields));
         }
     }
@@ -56,7 +75,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Json {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let span = context.event_span(event);
         let urgent = is_urgent(*event.metadata().level());
-        let line = |buffer: &mut Buffer| {
+        with_buffer(|buffer| {
             buffer.begin(SystemTime::now(), *event.metadata().level());
             let text = &mut buffer.text;
             event.record(&mut Object(text));
@@ -64,7 +83,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Json {
             quote(text, event.metadata().target());
             if let Some(span) = &span {
                 text.push_str(",\"span\":{");
-                if let Some(Fields(fields)) = span.extensions().get() {
+                if let Some(Recorded(fields)) = span.extensions().get() {
                     text.extend(fields.strip_prefix(','));
                     text.push_str(if fields.is_empty() { "" } else { "," });
                 }
@@ -74,13 +93,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Json {
             }
             text.push_str("}\n");
             self.lines.push(text.as_bytes(), urgent);
-        };
-        // A field whose own formatting logs gets a buffer of its own.
-        BUFFER.with(|buffer| match buffer.try_borrow_mut() {
-            Ok(mut buffer) => line(&mut buffer),
-            Err(_) => line(&mut Buffer::default()),
         });
     }
+}
+
+/// Makes a line. A field whose own formatting logs gets a buffer of its own.
+fn with_buffer(line: impl FnOnce(&mut Buffer)) {
+    BUFFER.with(|buffer| match buffer.try_borrow_mut() {
+        Ok(mut buffer) => line(&mut buffer),
+        Err(_) => line(&mut Buffer::default()),
+    });
 }
 
 thread_local! {
@@ -175,7 +197,7 @@ impl fmt::Write for Escaped<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
@@ -199,13 +221,24 @@ mod tests {
     }
 
     /// What is logged while `story` runs, as text.
-    fn logged(story: impl FnOnce()) -> String {
+    pub(crate) fn logged(story: impl FnOnce()) -> String {
+        written(|lines| {
+            let subscriber = tracing_subscriber::registry().with(Json::new(lines.clone()));
+            // As in `api::testing`: a second one keeps other tests' threads from deciding for this one.
+            let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+            tracing::subscriber::with_default(subscriber, story);
+        })
+    }
+
+    /// A line of these fields, written without a subscriber.
+    pub(crate) fn direct(module: &str, message: &str, fields: impl FnOnce(&mut Fields<'_>)) -> String {
+        written(|lines| line(lines, Level::INFO, module, message, fields))
+    }
+
+    fn written(story: impl FnOnce(&Lines)) -> String {
         let sink = Sink::default();
         let lines = Lines::start(sink.clone()).unwrap();
-        let subscriber = tracing_subscriber::registry().with(Json::new(lines.clone()));
-        // As in `api::testing`: a second one keeps other tests' threads from deciding for this one.
-        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-        tracing::subscriber::with_default(subscriber, story);
+        story(&lines);
         lines.flush();
         let text = sink.0.lock().unwrap().clone();
         String::from_utf8(text).unwrap()

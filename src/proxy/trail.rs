@@ -112,7 +112,7 @@ impl Trail {
         });
     }
 
-    fn event(&self, kind: Kind) -> Event {
+    fn event(&self, kind: Kind) -> Event<'_> {
         let grant = self.grant.as_ref();
         Event {
             request: Some(self.request),
@@ -124,7 +124,7 @@ impl Trail {
             target: grant.map(|grant| grant.target.as_str().into()),
             protocol: grant.map(|grant| grant.protocol),
             grant: grant.map(|grant| grant.id),
-            token: self.token.clone(),
+            token: self.token.as_deref().map(Into::into),
             ..Event::new(kind)
         }
     }

@@ -1,7 +1,8 @@
 //! One connection: TLS if configured, HTTP with its limits, and each request to the part it is for.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, TcpStream};
+use std::net::TcpStream;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::admin::{Admin, Content};
-use crate::api::{Api, Source};
+use crate::api::{self, Api, Source};
 use crate::audit::Audit;
 use crate::fleet::{Roster, SharedInventory};
 use crate::limits::{Cap, CapPermit};
@@ -94,35 +95,46 @@ pub(super) struct Shared {
 /// How long a refused client may take to hear of it.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// One connection, as its requests see it.
+struct Client {
+    shared: Arc<Shared>,
+    roles: Roles,
+    connection: Connection,
+    /// Given back when this connection ends or becomes a session: hyper's future resolves at the upgrade.
+    _permit: CapPermit,
+}
+
 /// Serves one connection until it closes or becomes a session.
 pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
     let roles = shared.roles.get(accepted.listener).copied().unwrap_or_default();
     let cap = if roles.admin { &shared.watchers } else { &shared.unauthenticated };
-    // Given back when this connection ends or becomes a session: hyper's future resolves at the upgrade.
-    let Some(permit) = cap.acquire().map(Arc::new) else {
+    let Some(permit) = cap.acquire() else {
         debug!(peer = %accepted.peer, "refused: too many connections without a session");
         return;
     };
     let Some(stream) = establish(&shared, accepted.socket).await else { return };
     let connection = Connection { peer: accepted.peer, load: Arc::new(accepted.load) };
-    let held = Arc::clone(&permit);
+    let client = Arc::new(Client { shared, roles, connection, _permit: permit });
     let service = service_fn(move |request: Request<Incoming>| {
-        let (shared, connection, held) = (Arc::clone(&shared), connection.clone(), Arc::clone(&held));
+        let client = Arc::clone(&client);
         async move {
             let on_upgrade = request.extensions().get::<OnUpgrade>().cloned();
-            let mut response = route(&shared, roles, request, &connection).await;
+            let mut response = match client.begin(request) {
+                Answering::Done(response) => response.map(Either::Left),
+                Answering::Public(answer) => answer.await.map(Either::Left),
+                Answering::Admin(answer) => answer.await,
+            };
             let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-            if !switching && shared.followed.load(Ordering::SeqCst) {
+            if !switching && client.shared.followed.load(Ordering::SeqCst) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             if let Some(on_upgrade) = on_upgrade.filter(|_| !switching) {
-                tokio::spawn(hang_up(on_upgrade, held));
+                tokio::spawn(hang_up(on_upgrade, client));
             }
             Ok::<_, Infallible>(response)
         }
     });
     let served = http().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
-    drop(permit);
     // A hang-up, a time-out or bytes that are no HTTP: the peer has been answered as far as it can be.
     if let Err(error) = served {
         debug!(%error, "connection ended");
@@ -138,7 +150,7 @@ pub fn http() -> http1::Builder {
 
 /// Ends a connection whose upgrade was refused. hyper hands it over all the same, once the answer is written,
 /// and dropping it would end TLS without close_notify and, with bytes still unread, reset the answer away.
-async fn hang_up(on_upgrade: OnUpgrade, _permit: Arc<CapPermit>) {
+async fn hang_up(on_upgrade: OnUpgrade, _client: Arc<Client>) {
     // An error: the connection went on to another request, or is gone.
     let Ok(upgraded) = on_upgrade.await else { return };
     let mut stream = TokioIo::new(upgraded);
@@ -165,46 +177,41 @@ async fn establish(shared: &Shared, socket: TcpStream) -> Option<ViewerStream> {
     }
 }
 
-/// Upgrades go to the proxy, pages to the web, the rest to the API. One listener may do it all.
-async fn route(
-    shared: &Shared,
-    roles: Roles,
-    mut request: Request<Incoming>,
-    connection: &Connection,
-) -> Response<Content> {
-    if let Some(refused) = oversized(&request) {
-        return refused.map(Either::Left);
-    }
-    let source = shared.proxy.source(connection.peer, request.headers());
-    if roles.admin {
-        request.extensions_mut().insert(Source(source));
-        return shared.admin.respond(request, shared.unready.load(Ordering::SeqCst)).await;
-    }
-    serve_public(shared, roles, source, request, connection).await.map(Either::Left)
+/// An answer, or the way to it. What takes long is boxed: hyper moves a request's future about.
+enum Answering<'a> {
+    Done(Response<Full<Bytes>>),
+    Public(api::Answer<'a>),
+    Admin(Pin<Box<dyn Future<Output = Response<Content>> + Send + 'a>>),
 }
 
-/// What is not the admin listener's.
-async fn serve_public(
-    shared: &Shared,
-    roles: Roles,
-    source: IpAddr,
-    request: Request<Incoming>,
-    connection: &Connection,
-) -> Response<Full<Bytes>> {
-    if roles.proxy {
-        if ws::is_upgrade(request.headers()) {
-            // Connections made before the drain began could still ask for consoles.
-            if shared.draining.load(Ordering::SeqCst) {
-                return refused(StatusCode::SERVICE_UNAVAILABLE);
+impl Client {
+    /// Upgrades go to the proxy, pages to the web, the rest to the API. One listener may do it all.
+    fn begin(&self, mut request: Request<Incoming>) -> Answering<'_> {
+        if let Some(refused) = oversized(&request) {
+            return Answering::Done(refused);
+        }
+        let Self { shared, roles, connection, .. } = self;
+        let source = shared.proxy.source(connection.peer, request.headers());
+        if roles.admin {
+            request.extensions_mut().insert(Source(source));
+            let unready = shared.unready.load(Ordering::SeqCst);
+            return Answering::Admin(Box::pin(shared.admin.respond(request, unready)));
+        }
+        if roles.proxy {
+            if ws::is_upgrade(request.headers()) {
+                // Connections made before the drain began could still ask for consoles.
+                if shared.draining.load(Ordering::SeqCst) {
+                    return Answering::Done(refused(StatusCode::SERVICE_UNAVAILABLE));
+                }
+                return Answering::Public(Box::pin(shared.proxy.upgrade(request, connection)));
             }
-            return shared.proxy.upgrade(request, connection).await;
+            if let Some(page) = shared.web.respond(&request) {
+                return Answering::Done(page);
+            }
         }
-        if let Some(page) = shared.web.respond(&request) {
-            return page;
-        }
+        let answer = if roles.api { shared.api.handle(Some(source), request) } else { None };
+        answer.map_or_else(|| Answering::Done(not_found()), Answering::Public)
     }
-    let answered = if roles.api { shared.api.handle(Some(source), request).await } else { None };
-    answered.unwrap_or_else(not_found)
 }
 
 /// The refusal of a head beyond its bounds, which hyper knows only as a whole.

@@ -13,6 +13,7 @@ use super::{
 mod comeback;
 mod outstanding;
 mod pack;
+mod slots;
 mod table;
 
 use table::Table;
@@ -22,8 +23,8 @@ pub use pack::Packed;
 /// Keeps tokens in memory, at most `capacity` records of all kinds (fresh, claimed, spent, and expired ones
 /// not yet swept).
 ///
-/// Memory per token: 81 bytes of table (32 key, 48 record, 1 control byte) at a load between 7/16 and 7/8, so
-/// 93 to 185, and 128 for the grant with its counts, which a spent token gives back: **about 320 bytes at
+/// Memory per token: a slot of 80 bytes (32 key, 48 record) in a block that doubles, so 80 to 160, up to 12 of index
+/// and 8 of free slots, and 128 for the grant with its counts, which a spent token gives back: **about 320 bytes at
 /// most**, 32 MB for 100,000; another 100 while it is unspent, if unspent tokens are counted. The names inside a
 /// grant are shared with the inventory and the credentials. A spent one whose viewer may come back keeps its
 /// grant and 128 bytes more.
@@ -42,7 +43,7 @@ impl MemoryStore {
 
     /// Forgets what has expired in one of the store's [`MemoryStore::SWEEPS`] parts, the next in turn, and
     /// returns how many records went. Under a million tokens a call looks at some 16,000 of them, under one
-    /// lock per 4,000. Correctness never waits for it: an expired token is refused whether swept or not.
+    /// lock per 1,000. Correctness never waits for it: an expired token is refused whether swept or not.
     pub fn sweep(&self) -> usize {
         self.table.sweep(self.clock.now())
     }

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use super::super::body::{Named, Sent};
-use super::super::{Call, answer};
+use super::super::{Call, Payload, answer};
 use super::Refusal;
 
 /// Protocol and type as a dialect names them.
@@ -17,13 +17,13 @@ pub(in crate::api) struct Pair {
 
 impl Pair {
     /// Reads the body and holds it to the pair.
-    pub(super) async fn check(&self, call: Call) -> Result<(), Refusal> {
+    pub(super) async fn check(&self, call: &Call, body: &mut Payload) -> Result<(), Refusal> {
         if !answer::is_json(&call.headers) {
             let message = "The body must be JSON: send Content-Type: application/json.";
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", message));
         }
         // SDKs send nothing if they were given nothing.
-        let body = Sent::read(&call.body.await?).map_err(|_| Refusal::malformed_body())?;
+        let body = Sent::read(&body.as_mut().await?).map_err(|_| Refusal::malformed_body())?;
         let right = Named { outer: "remote_console", protocol: Some(self.protocol), kind: Some(self.kind) };
         if body.named() == Some(right) {
             return Ok(());

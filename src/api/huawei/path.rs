@@ -9,11 +9,17 @@ use super::Console;
 /// What a path names. No `Debug`: nothing is known of what is in it.
 pub(super) enum Path<'a> {
     /// A dialect's console.
-    Console { project: Cow<'a, str>, server: Cow<'a, str> },
+    Console(Ids<'a>),
     /// `/v3/projects`.
     Projects,
     /// Nothing of ours.
     Unknown,
+}
+
+/// The ids in a console's path.
+pub(super) struct Ids<'a> {
+    pub(super) project: Cow<'a, str>,
+    pub(super) server: Cow<'a, str>,
 }
 
 const PROJECTS: &str = "/v3/projects";
@@ -31,9 +37,9 @@ impl Path<'_> {
     /// The route's template, for logs and metrics.
     pub(super) fn template(&self, console: Option<&Console>) -> &'static str {
         match (self, console) {
-            (Self::Console { .. }, Some(console)) => console.route,
+            (Self::Console(_), Some(console)) => console.route,
             (Self::Projects, _) => PROJECTS,
-            (Self::Console { .. } | Self::Unknown, _) => "unknown",
+            (Self::Console(_) | Self::Unknown, _) => "unknown",
         }
     }
 
@@ -43,10 +49,18 @@ impl Path<'_> {
     }
 }
 
+/// An id as it was meant; `None` if that is no text.
+fn decode(id: &str) -> Option<Cow<'_, str>> {
+    match id.contains('%') {
+        true => percent_decode_str(id).decode_utf8().ok(),
+        false => Some(Cow::Borrowed(id)),
+    }
+}
+
 impl Console {
     /// Whether the path is this dialect's.
     pub(in crate::api) fn owns(&self, path: &str) -> bool {
-        matches!(self.path(path), Path::Console { .. })
+        matches!(self.path(path), Path::Console(_))
     }
 
     /// Takes the path apart: the route's names as they are, anything not empty in the place of its braces.
@@ -57,7 +71,7 @@ impl Console {
             match sent.next() {
                 Some(name) if name == segment => {}
                 Some(id) if segment.starts_with('{') && !id.is_empty() => {
-                    let Ok(id) = percent_decode_str(id).decode_utf8() else { return Path::Unknown };
+                    let Some(id) = decode(id) else { return Path::Unknown };
                     let place = if project.is_none() { &mut project } else { &mut server };
                     *place = Some(id);
                 }
@@ -65,7 +79,7 @@ impl Console {
             }
         }
         match (sent.next(), project, server) {
-            (None, Some(project), Some(server)) => Path::Console { project, server },
+            (None, Some(project), Some(server)) => Path::Console(Ids { project, server }),
             _ => Path::Unknown,
         }
     }
@@ -108,7 +122,7 @@ mod tests {
 
     #[test]
     fn ids_are_decoded() {
-        let Path::Console { project, server } =
+        let Path::Console(Ids { project, server }) =
             huawei_ecs::CONSOLE.path("/v1/a%2Fb/cloudservers/c%20d/remote_console")
         else {
             panic!("not a path of ours")

@@ -65,14 +65,14 @@ fn one() -> u64 {
 }
 
 /// Issues the URL; it is in this answer and nowhere else.
-pub(super) async fn create(
+pub(super) async fn create<'a>(
     at: &Context<'_>,
-    id: &str,
+    id: &'a str,
     wanted: &Wanted,
-    trail: &mut Trail,
+    trail: &mut Trail<'a>,
 ) -> Result<Body, Refusal> {
     let core = at.core;
-    trail.target = Some(id.into());
+    trail.target = Some(id);
     trail.protocol = Some(wanted.protocol);
     let entry = core.inventory.look_up(id);
     let entry = entry.filter(|entry| policy::may_see(at.caller, &entry.target.project));
@@ -100,10 +100,10 @@ pub(super) async fn create(
         template,
     };
     let issued = core.issuer().issue(ask).await?;
-    trail.issued(&issued);
+    let (id, url) = (issued.grant, trail.issued(issued));
     let console = Console {
-        id: issued.grant,
-        url: &issued.url,
+        id,
+        url: &url,
         server_id: &entry.target.id,
         protocol,
         expires_in: ttl.as_secs(),

@@ -67,7 +67,7 @@ pub(super) async fn inspect(at: &Context<'_>, presented: &Presented) -> Result<V
 }
 
 /// Takes back tokens and ends the sessions they opened.
-pub(super) async fn revoke(at: &Context<'_>, named: Named, trail: &Trail) -> Result<Value, Refusal> {
+pub(super) async fn revoke(at: &Context<'_>, named: Named, trail: &Trail<'_>) -> Result<Value, Refusal> {
     let Named { token, server_id, project_id, user_id } = named;
     let mut all = Vec::new();
     if let Some(token) = token {
@@ -91,7 +91,7 @@ pub(super) async fn revoke(at: &Context<'_>, named: Named, trail: &Trail) -> Res
     );
     at.core.audit.record(|| Event {
         token: match which {
-            Revoke::Token(key) => Some(at.core.fingerprinter.fingerprint(key)),
+            Revoke::Token(key) => Some(at.core.fingerprinter.fingerprint(key).into()),
             _ => None,
         },
         subject: match which {

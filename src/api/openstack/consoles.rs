@@ -10,7 +10,7 @@ use crate::tokens::Options;
 use super::super::Core;
 use super::super::answer::Body;
 use super::super::body::{Named, Sent};
-use super::super::issue::{Ask, By, Issued};
+use super::super::issue::{Ask, By};
 use super::super::trail::Trail;
 use super::fault::Fault;
 use super::microversion::Microversion;
@@ -38,7 +38,12 @@ pub(super) struct Context<'a> {
 }
 
 /// `POST /servers/{id}/remote-consoles`.
-pub(super) async fn create(at: Context<'_>, id: &str, body: &Sent, trail: &mut Trail) -> Result<Body, Fault> {
+pub(super) async fn create(
+    at: Context<'_>,
+    id: &str,
+    body: &Sent,
+    trail: &mut Trail<'_>,
+) -> Result<Body, Fault> {
     let (protocols, types) = match at.version {
         version if version >= SPICE_DIRECT => (5, 7),
         version if version >= MKS => (5, 6),
@@ -54,8 +59,8 @@ pub(super) async fn create(at: Context<'_>, id: &str, body: &Sent, trail: &mut T
         }
         _ => schema::check(&body.value(), "remote_console", [&protocol, &kind], at.legacy)?,
     };
-    let issued = open(at, id, trail, |_| Offer::of(at.core, protocol, kind)).await?;
-    let fields = [("protocol", protocol), ("type", kind), ("url", &issued.url)];
+    let url = open(at, id, trail, |_| Offer::of(at.core, protocol, kind)).await?;
+    let fields = [("protocol", protocol), ("type", kind), ("url", &url)];
     Ok(Body::texts(Some("remote_console"), &fields))
 }
 
@@ -85,7 +90,12 @@ const SERIAL_ACTION: &str = "os-getSerialConsole";
 
 /// `POST /servers/{id}/action`. Nova serves these up to 2.5; clients of OTC, and the SDK with the version it
 /// negotiated, send them with any, so any will do.
-pub(super) async fn action(at: Context<'_>, id: &str, body: &Sent, trail: &mut Trail) -> Result<Body, Fault> {
+pub(super) async fn action(
+    at: Context<'_>,
+    id: &str,
+    body: &Sent,
+    trail: &mut Trail<'_>,
+) -> Result<Body, Fault> {
     let name = body.only_name().ok_or_else(Fault::malformed_body)?;
     let known = |action: &&Action| {
         action.name == name && (at.core.serves(Dialect::Openstack) || action.name == SERIAL_ACTION)
@@ -118,8 +128,8 @@ pub(super) async fn action(at: Context<'_>, id: &str, body: &Sent, trail: &mut T
             false => Offer::of(at.core, action.protocol, kind),
         }
     };
-    let issued = open(at, id, trail, offer).await?;
-    Ok(Body::texts(Some("console"), &[("type", kind), ("url", &issued.url)]))
+    let url = open(at, id, trail, offer).await?;
+    Ok(Body::texts(Some("console"), &[("type", kind), ("url", &url)]))
 }
 
 /// A console type we can give out.
@@ -160,9 +170,9 @@ fn unavailable(kind: &str) -> Fault {
 async fn open<'a>(
     at: Context<'a>,
     id: &str,
-    trail: &mut Trail,
+    trail: &mut Trail<'_>,
     offer: impl FnOnce(&Target) -> Result<Offer<'a>, Fault>,
-) -> Result<Issued, Fault> {
+) -> Result<String, Fault> {
     let entry = servers::find(at.core, at.caller, id)?;
     if !policy::may_open_console(at.caller, &entry.target.project) {
         return Err(Fault::forbidden(POLICY));
@@ -185,6 +195,5 @@ async fn open<'a>(
         let ours = fault.cause == "lifetime";
         if ours { Fault::new(StatusCode::INTERNAL_SERVER_ERROR, fault.cause, fault.message) } else { fault }
     })?;
-    trail.issued(&issued);
-    Ok(issued)
+    Ok(trail.issued(issued))
 }

@@ -1,6 +1,6 @@
 //! Version discovery, as keystoneauth needs it before its first call (nova API guide, "Versions").
 
-use hyper::header::{HOST, HeaderMap, HeaderValue};
+use hyper::header::{HOST, HeaderMap};
 use serde_json::{Value, json};
 
 use super::super::Settings;
@@ -13,12 +13,12 @@ const UPDATED: [(&str, &str); 2] = [("v2.0", "2025-07-04T12:00:00Z"), ("v2.1", "
 /// is fit to be put into a URL.
 pub(super) struct Base<'a> {
     settings: &'a Settings,
-    host: Option<HeaderValue>,
+    headers: &'a HeaderMap,
 }
 
 impl<'a> Base<'a> {
-    pub(super) fn new(settings: &'a Settings, headers: &HeaderMap) -> Self {
-        Self { settings, host: headers.get(HOST).cloned() }
+    pub(super) fn new(settings: &'a Settings, headers: &'a HeaderMap) -> Self {
+        Self { settings, headers }
     }
 
     /// As it is put before a path.
@@ -28,7 +28,7 @@ impl<'a> Base<'a> {
             let known = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
             (1..=255).contains(&host.len()) && host.bytes().all(known)
         };
-        match self.host.as_ref().and_then(|host| host.to_str().ok()).filter(fit) {
+        match self.headers.get(HOST).and_then(|host| host.to_str().ok()).filter(fit) {
             Some(host) => format!("{scheme}://{host}"),
             None => format!("{scheme}://{}", self.settings.listen),
         }

@@ -25,6 +25,9 @@ impl Microversion {
 
     /// What the headers ask for. The common header wins over nova's own; of several values the last counts.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Fault> {
+        if let Some(version) = usual(headers) {
+            return Ok(version);
+        }
         match common(headers).or_else(|| last(headers, &LEGACY_HEADER)) {
             None => Ok(Self::MIN),
             Some("latest") => Ok(Self::MAX),
@@ -95,6 +98,18 @@ fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     values(headers, name).next()
 }
 
+/// What one header of the usual form asks for, `compute 2.N` alone; `None`: look closer.
+fn usual(headers: &HeaderMap) -> Option<Microversion> {
+    let mut sent = headers.get_all(&HEADER).iter();
+    let minor = sent.next()?.as_bytes().strip_prefix(b"compute 2.")?;
+    let number = match *minor {
+        [b @ b'1'..=b'9'] => u32::from(b - b'0'),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9'] => u32::from(a - b'0') * 10 + u32::from(b - b'0'),
+        _ => return None,
+    };
+    sent.next().is_none().then_some(Microversion(number))
+}
+
 fn common(headers: &HeaderMap) -> Option<&str> {
     let mut pairs = values(headers, &HEADER).filter_map(|value| value.split_once(char::is_whitespace));
     pairs.find(|(service, _)| service.eq_ignore_ascii_case("compute")).map(|(_, version)| version.trim())
@@ -135,6 +150,19 @@ mod tests {
         check(&[(HEADER, "compute 2.9, compute 2.8")], 8);
         check(&[(HEADER, "compute 2.9"), (HEADER, "compute 2.8")], 8);
         check(&[(HEADER, "2.9")], 1);
+    }
+
+    #[test]
+    fn the_usual_form_means_what_any_form_does() {
+        for minor in 0..=120 {
+            let mut headers = HeaderMap::new();
+            headers.insert(HEADER, format!("compute 2.{minor}").parse().unwrap());
+            let slow = common(&headers).map(Microversion::parse).unwrap().ok();
+            assert!(usual(&headers).is_none_or(|quick| Some(quick) == slow), "{minor}");
+            assert_eq!(usual(&headers).is_some(), (1..=99).contains(&minor), "{minor}");
+            headers.append(HEADER, "compute 2.7".parse().unwrap());
+            assert_eq!(usual(&headers), None);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ const MOST_FLYING: usize = 1_000;
 const REFUSED_TTL: Duration = Duration::from_secs(5);
 
 type Key = [u8; 32];
-type Outcome = Result<Caller, AuthError>;
+type Outcome = Result<Arc<Caller>, AuthError>;
 type Answer = watch::Receiver<Option<Outcome>>;
 
 /// All that is known.
@@ -160,7 +160,7 @@ mod tests {
         key
     }
 
-    fn caller(name: &str) -> Caller {
+    fn caller(name: &str) -> Arc<Caller> {
         Policy::new(Vec::new()).caller(name.into(), "p".into(), Vec::new())
     }
 

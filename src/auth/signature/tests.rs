@@ -1,6 +1,6 @@
 //! The published vectors, every change of one bit, and what else is refused.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use hyper::header::HeaderName;
 use hyper::{HeaderMap, Method};
@@ -123,13 +123,13 @@ fn keys_at(key: AccessKey, now: SystemTime) -> AccessKeys {
     AccessKeys::new(&auth(vec![key]), None, &Policy::new(Role::defaults()), Clock::manual_at(now))
 }
 
-fn ask(keys: &AccessKeys, sent: &Sent) -> Result<Caller, AuthError> {
+fn ask(keys: &AccessKeys, sent: &Sent) -> Result<Arc<Caller>, AuthError> {
     let Some((method, headers)) = sent.parts() else { return Err(AuthError::Unauthenticated) };
     let head = Head { method: &method, path: &sent.path, query: &sent.query, headers: &headers };
     tokio_test::block_on(keys.check(&sent.authorization, &head)?.verify(&sent.body))
 }
 
-fn ask_fresh(sent: &Sent) -> Result<Caller, AuthError> {
+fn ask_fresh(sent: &Sent) -> Result<Arc<Caller>, AuthError> {
     ask(&keys_at(key(), then()), sent)
 }
 

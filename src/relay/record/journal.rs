@@ -74,7 +74,7 @@ impl About {
     }
 
     /// A line about it in the audit log.
-    pub(super) fn event(&self, cause: Option<&'static str>) -> Event {
+    pub(super) fn event(&self, cause: Option<&'static str>) -> Event<'_> {
         Event {
             session: Some(self.id),
             source: Some(self.source),

@@ -4,18 +4,22 @@
 //! holds the target, so nothing that holds a record may call in here.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::{DashMap, Entry};
 
 use crate::ids::TargetId;
 
 use super::super::{StoreError, TokenKey};
-use super::table::KeyHasher;
 
 /// The unspent tokens of those targets that have any. Times are nanoseconds of the store's clock.
 #[derive(Debug, Default)]
-pub(super) struct Outstanding(DashMap<TargetId, Unspent>);
+pub(super) struct Outstanding {
+    by_target: DashMap<TargetId, Unspent>,
+    /// Some token was counted. Until then nothing has to be looked up for those that end.
+    counts: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Unspent {
@@ -47,7 +51,9 @@ impl Outstanding {
         if most == 0 {
             return keep();
         }
-        let mut entry = match self.0.entry(target.clone()) {
+        // Before the token is kept, and so before anybody can end it.
+        self.counts.store(true, Ordering::Release);
+        let mut entry = match self.by_target.entry(target.clone()) {
             Entry::Occupied(entry) => entry,
             Entry::Vacant(entry) => {
                 entry.insert_entry(Unspent { expiry: HashMap::default(), earliest: u64::MAX })
@@ -67,6 +73,11 @@ impl Outstanding {
         admitted
     }
 
+    /// Whether any token was ever counted.
+    pub(super) fn counts(&self) -> bool {
+        self.counts.load(Ordering::Acquire)
+    }
+
     /// The token is spent, or gone: its place is free.
     pub(super) fn forget(&self, target: &TargetId, key: &TokenKey) {
         self.take(target, key);
@@ -74,7 +85,10 @@ impl Outstanding {
 
     /// As [`Outstanding::forget`]; whether it had a place.
     pub(super) fn take(&self, target: &TargetId, key: &TokenKey) -> bool {
-        let Entry::Occupied(mut entry) = self.0.entry(target.clone()) else { return false };
+        if !self.counts() {
+            return false;
+        }
+        let Entry::Occupied(mut entry) = self.by_target.entry(target.clone()) else { return false };
         let had = entry.get_mut().expiry.remove(key).is_some();
         if entry.get().expiry.is_empty() {
             entry.remove();
@@ -85,6 +99,26 @@ impl Outstanding {
     /// How many targets have any.
     #[cfg(test)]
     pub(super) fn targets(&self) -> usize {
-        self.0.len()
+        self.by_target.len()
+    }
+}
+
+/// Passes on the eight bytes a [`TokenKey`] hashes itself to.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

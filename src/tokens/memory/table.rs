@@ -1,12 +1,9 @@
-//! The memory store's table [dashmap]: every step is one entry under its shard's lock; nothing here awaits.
+//! The memory store's table: every step is one record under its part's lock; nothing here awaits.
 
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
+use std::mem;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use dashmap::DashMap;
-use dashmap::Entry;
 
 use crate::ids::Protocol;
 
@@ -16,12 +13,18 @@ use super::super::{
 use super::comeback::Comeback;
 use super::outstanding::Outstanding;
 use super::pack::{Packed, PackedState};
+use super::slots::{self, Slots};
 
-/// Parts the table is swept in: at a million records a sweep holds its thread for a millisecond or so.
+/// Parts the table is swept in, each with its lock: at a million records a sweep holds its thread for a millisecond
+/// or so, and there are more than threads that could meet.
 pub(super) const PARTS: usize = 64;
 
-/// Locks per part; 256 in all, many times the threads that could meet.
-const SHARDS: usize = 4;
+/// Slots that are looked at under one lock.
+const CHUNK: usize = 1024;
+
+/// Slots in which a full part looks for dead records, for a new one's place: those it frees are used next, while the
+/// processor still has them at hand.
+const FEW: usize = 16;
 
 /// A full table looks for dead records at most so often, or a flood of requests would keep it looking.
 const LOOK_AGAIN: u64 = 1_000_000_000;
@@ -39,7 +42,23 @@ pub(super) struct Table {
     outstanding: Outstanding,
 }
 
-type Part = DashMap<TokenKey, Record, BuildHasherDefault<KeyHasher>>;
+type Part = Mutex<Slots<Record>>;
+
+/// A step is whole or not begun, so what a thread that panicked leaves behind is sound.
+fn lock(part: &Part) -> MutexGuard<'_, Slots<Record>> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Goes through a whole part, a few records under one lock. A record that is there all the while is met once.
+fn retain(part: &Part, mut keep: impl FnMut(&TokenKey, &mut Record) -> bool) {
+    for start in (0..).step_by(CHUNK) {
+        let mut records = lock(part);
+        if start >= records.slots() {
+            break;
+        }
+        records.retain(start..start + CHUNK, &mut keep);
+    }
+}
 
 /// 48 bytes: the nonce is kept as bytes, since a `u128` would align the record to 16.
 #[derive(Debug)]
@@ -93,10 +112,9 @@ impl Record {
 
 impl Table {
     pub(super) fn new(capacity: usize) -> Self {
-        let part = |_| DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS);
         Self {
-            parts: (0..PARTS).map(part).collect(),
-            capacity,
+            parts: (0..PARTS).map(|_| Part::default()).collect(),
+            capacity: capacity.min(slots::MOST),
             held: AtomicUsize::new(0),
             next_part: AtomicUsize::new(0),
             look_again: AtomicU64::new(0),
@@ -126,18 +144,21 @@ impl Table {
         let grant = Arc::new(grant);
         let target = &grant.target;
         let record = Record { until, state: State::Fresh(grant.clone()) };
-        let reserved = self.reserve() || (self.make_room(now) && self.reserve());
+        let reserved = self.reserve() || (self.make_room(&key, now) && self.reserve());
         if !reserved {
             return Err(StoreError::Full(self.capacity));
         }
         let mut replaced = None;
-        let keep = || match self.part(&key).entry(key) {
-            Entry::Vacant(entry) => {
-                entry.insert(record);
-                Ok(None)
+        let keep = || {
+            let mut part = self.part(&key);
+            match part.get_mut(&key) {
+                None => {
+                    part.insert(key, record);
+                    Ok(None)
+                }
+                Some(found) if !found.is_dead(now) => Err(StoreError::Exists),
+                Some(found) => Ok(Some(mem::replace(found, record))),
             }
-            Entry::Occupied(entry) if !entry.get().is_dead(now) => Err(StoreError::Exists),
-            Entry::Occupied(mut entry) => Ok(Some(entry.insert(record))),
         };
         let kept = self.outstanding.admit(target, (key, until), most, now, || {
             replaced = keep()?;
@@ -156,7 +177,8 @@ impl Table {
 
     pub(super) fn claim(&self, key: &TokenKey, nonce: Nonce, now: Duration) -> Claim {
         let (now, nonce) = (nanos(now), nonce.0.to_ne_bytes());
-        let Some(mut record) = self.part(key).get_mut(key) else { return Claim::Unknown };
+        let mut part = self.part(key);
+        let Some(record) = part.get_mut(key) else { return Claim::Unknown };
         let live = now < record.until;
         let grant = match &record.state {
             // The holder asks again (its answer was lost): the same answer, and no longer a lease.
@@ -181,7 +203,8 @@ impl Table {
         now: Duration,
     ) -> Confirm {
         let (now, nonce) = (nanos(now), holder.0.to_ne_bytes());
-        let Some(mut record) = self.part(key).get_mut(key) else { return Confirm::Lost };
+        let mut part = self.part(key);
+        let Some(record) = part.get_mut(key) else { return Confirm::Lost };
         match &record.state {
             State::Claimed { grant, nonce: holding, lease } if now < *lease && *holding == nonce => {
                 let grant = grant.clone();
@@ -189,7 +212,7 @@ impl Table {
                 record.until = record.until.max(now).saturating_add(nanos(TOMBSTONE));
                 record.state = State::Spent { protocol: grant.protocol, nonce, back };
                 record.outlast_comeback();
-                drop(record);
+                drop(part);
                 self.outstanding.forget(&grant.target, key);
                 Confirm::Confirmed
             }
@@ -202,7 +225,8 @@ impl Table {
 
     pub(super) fn release(&self, key: &TokenKey, nonce: Nonce, now: Duration) {
         let (now, nonce) = (nanos(now), nonce.0.to_ne_bytes());
-        let Some(mut record) = self.part(key).get_mut(key) else { return };
+        let mut part = self.part(key);
+        let Some(record) = part.get_mut(key) else { return };
         if let State::Claimed { grant, nonce: holder, lease } = &record.state
             && now < *lease
             && *holder == nonce
@@ -219,7 +243,8 @@ impl Table {
         step: impl FnOnce(&mut Comeback, u64) -> T,
     ) -> Option<T> {
         let now = nanos(now);
-        let mut record = self.part(key).get_mut(key)?;
+        let mut part = self.part(key);
+        let record = part.get_mut(key)?;
         record.tidy(now);
         let State::Spent { back: Some(back), .. } = &mut record.state else { return None };
         let answer = step(back, now);
@@ -229,7 +254,7 @@ impl Table {
     }
 
     /// Drops the unspent tokens that `which` names, and what spent ones could be come back to. Of one token it
-    /// looks at one record; of all others at every record, one lock in 256 at a time.
+    /// looks at one record; of all others at every record.
     pub(super) fn revoke(&self, which: &Revoke, now: Duration) -> usize {
         let now = nanos(now);
         let mut revoked = Vec::new();
@@ -246,10 +271,10 @@ impl Table {
             }
         };
         if let Revoke::Token(key) = which {
-            self.part(key).remove_if_mut(key, |key, record| judge(key, record));
+            self.part(key).retain_one(key, |key, record| !judge(key, record));
         } else {
             for part in &self.parts {
-                part.retain(|key, record| !judge(key, record));
+                retain(part, |key, record| !judge(key, record));
             }
         }
         self.held.fetch_sub(revoked.len(), Ordering::Relaxed);
@@ -262,7 +287,8 @@ impl Table {
 
     pub(super) fn peek(&self, key: &TokenKey, now: Duration) -> Option<Peek> {
         let now = nanos(now);
-        let record = self.part(key).get(key)?;
+        let part = self.part(key);
+        let record = part.get(key)?;
         match &record.state {
             State::Fresh(grant) | State::Claimed { grant, .. } if now < record.until => {
                 Some(Peek { grant: grant.clone(), remaining: Duration::from_nanos(record.until - now) })
@@ -278,15 +304,26 @@ impl Table {
 
     fn sweep_part(&self, now: u64) -> usize {
         let part = &self.parts[self.next_part.fetch_add(1, Ordering::Relaxed) % PARTS];
+        self.free_dead(now, |keep| retain(part, keep))
+    }
+
+    /// Lets `retain` go through some records, and frees the dead ones; returns how many.
+    fn free_dead(
+        &self,
+        now: u64,
+        retain: impl FnOnce(&mut dyn FnMut(&TokenKey, &mut Record) -> bool),
+    ) -> usize {
         let mut freed = 0;
         let mut unspent = Vec::new();
-        part.retain(|key, record| {
+        let counts = self.outstanding.counts();
+        retain(&mut |key, record| {
             let dead = record.is_dead(now);
             freed += usize::from(dead);
             record.tidy(now);
-            unspent.extend(record.grant().filter(|_| dead).map(|grant| (*key, grant.clone())));
+            unspent.extend(record.grant().filter(|_| dead && counts).map(|grant| (*key, grant.clone())));
             !dead
         });
+        // No record's lock is held any more, as `Outstanding` wants it.
         for (key, grant) in unspent {
             self.outstanding.forget(&grant.target, &key);
         }
@@ -294,8 +331,17 @@ impl Table {
         freed
     }
 
-    /// Sweeps until something is freed, at most one round, and after a fruitless round not again for a second.
-    fn make_room(&self, now: u64) -> bool {
+    /// Frees a few places beside the key's. If there are none, sweeps until something is freed, at most one round,
+    /// and after a fruitless round not again for a second.
+    fn make_room(&self, key: &TokenKey, now: u64) -> bool {
+        let near = |keep: &mut dyn FnMut(&TokenKey, &mut Record) -> bool| {
+            let mut part = self.part(key);
+            let few = part.few(FEW);
+            part.retain(few, keep);
+        };
+        if self.free_dead(now, near) > 0 {
+            return true;
+        }
         if now < self.look_again.load(Ordering::Relaxed) {
             return false;
         }
@@ -312,9 +358,8 @@ impl Table {
         let left = |at: u64| Duration::from_nanos(at.saturating_sub(now));
         let mut packed = Vec::with_capacity(self.len());
         for part in &self.parts {
-            let keys: Vec<TokenKey> = part.iter().map(|entry| *entry.key()).collect();
-            for key in keys {
-                let Some((_, record)) = part.remove(&key) else { continue };
+            let all = lock(part).drain();
+            for (key, record) in all {
                 self.held.fetch_sub(1, Ordering::Relaxed);
                 let counted = record.grant().is_some_and(|grant| self.outstanding.take(&grant.target, &key));
                 if record.is_dead(now) {
@@ -360,9 +405,13 @@ impl Table {
                 // Nothing is refused without a bound.
                 let _ = self.outstanding.admit(&grant.target, (key, until), usize::MAX, now, || Ok(()));
             }
-            if self.part(&key).insert(key, record).is_none() {
-                self.held.fetch_add(1, Ordering::Relaxed);
+            let mut part = self.part(&key);
+            if let Some(found) = part.get_mut(&key) {
+                *found = record;
+                continue;
             }
+            part.insert(key, record);
+            self.held.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -371,8 +420,8 @@ impl Table {
         self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
-    fn part(&self, key: &TokenKey) -> &Part {
-        &self.parts[usize::from(key.as_bytes()[0]) % PARTS]
+    fn part(&self, key: &TokenKey) -> MutexGuard<'_, Slots<Record>> {
+        lock(&self.parts[usize::from(key.as_bytes()[0]) % PARTS])
     }
 }
 
@@ -381,37 +430,19 @@ pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Passes on the eight bytes a [`TokenKey`] hashes itself to.
-#[derive(Default)]
-pub(super) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::slots::Slot;
     use super::*;
 
     #[test]
     fn a_token_weighs_what_the_documentation_says() {
-        // `MemoryStore` promises "about 320 bytes": table at its emptiest after a doubling, plus the grant.
-        let slot = size_of::<(TokenKey, Record)>() + 1;
+        // `MemoryStore` promises "about 320 bytes": slots just after their block was doubled, the index at its
+        // emptiest, the list of free slots, and the grant.
+        let slot = size_of::<Slot<Record>>();
         let grant = size_of::<Grant>() + 2 * size_of::<usize>();
         assert_eq!(size_of::<Record>(), 48);
-        assert_eq!((slot, grant), (81, 128));
-        assert!(slot * 16 / 7 + grant <= 320);
+        assert_eq!((slot, grant), (80, 128));
+        assert!(2 * slot + 5 * 16 / 7 + 2 * 4 + grant <= 320);
     }
 }

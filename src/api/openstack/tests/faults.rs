@@ -271,7 +271,7 @@ async fn bodies_have_a_deadline() {
     let post = async |body, token: &str| {
         let request =
             Request::post(VM).header("X-Auth-Token", token).header("OpenStack-API-Version", "compute 2.6");
-        fixture.api.handle(None, request.body(body).unwrap()).await.unwrap()
+        fixture.api.handle(None, request.body(body).unwrap()).unwrap().await
     };
     let begun = tokio::time::Instant::now();
     let reply = post(Unfinished { broken: false }, "member").await;
