@@ -114,7 +114,7 @@ fn costs(server: &Server, console: &TcpListener, crowds: &[usize], (deliveries, 
     for (count, each) in crowds.iter().zip(&medians) {
         let megabyte = each * 1e6 / PIECE as f64;
         println!(
-            "{count:>4} watchers: {:.2} us a piece each, {:.2} ms a MB each",
+            "{count:>4} watching: {:.2} us a piece each, {:.2} ms a MB each",
             each * 1e6,
             megabyte * 1e3
         );
@@ -276,7 +276,10 @@ fn frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (opcode, short) = (bytes.first()? & 0x0f, usize::from(*bytes.get(1)?));
     Some(match short {
         126 => (opcode, 4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        127 => (opcode, 10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
+        127 => {
+            let len = u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?);
+            (opcode, 10, usize::try_from(len).ok()?)
+        }
         short => (opcode, 2, short),
     })
 }
