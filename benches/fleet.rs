@@ -8,9 +8,13 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use support::{Directory, Process, free_port, reachable, redis};
+
+mod support;
 
 /// Sessions, unless told otherwise.
 const SESSIONS: usize = 8000;
@@ -23,34 +27,17 @@ const PROJECT: &str = "9c53a566cb3443ab910cf0daebca90c4";
 const TOKEN: &str = "a-fixed-token-for-benches";
 const ADMIN: &str = "an-admin-token-for-benches";
 
-/// A process of ours; gone when dropped.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn main() {
     // `cargo test` runs benches once, to see that they work: few will do.
     let quick = !std::env::args().any(|argument| argument == "--bench");
     let told = std::env::var("CONSOLEGATE_SESSIONS").ok().and_then(|number| number.parse().ok());
     let sessions = told.unwrap_or(if quick { 16 } else { SESSIONS });
-    let dir = std::env::temp_dir().join(format!("consolegate-fleet-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).expect("a directory");
-    measure(&dir, sessions);
-    let _ = std::fs::remove_dir_all(&dir);
+    measure(Directory::new("fleet").path(), sessions);
 }
 
 fn measure(dir: &Path, sessions: usize) {
     let console = console();
-    let redis_port = free_port();
-    let redis =
-        ["--port", &redis_port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-    let _redis = start(Command::new("redis-server").args(redis), &dir.join("redis.log"));
-    reachable(redis_port);
+    let (_redis, redis_port) = redis(dir);
     let listeners = [(); 3].map(|()| [free_port(), free_port(), free_port()]);
     let roles = ["issuer", "proxy", "proxy"];
     let _processes: Vec<_> = roles
@@ -123,26 +110,7 @@ fn serve(dir: &Path, (n, role): (usize, &str), ports: [u16; 3], redis: u16, cons
     std::fs::write(&file, text).expect("a configuration");
     let mut command = Command::new(env!("CARGO_BIN_EXE_consolegate"));
     command.args(["serve", "--role", role, "--config"]).arg(&file).env("RUST_LOG", "warn");
-    start(&mut command, &dir.join(format!("{role}-{n}.log")))
-}
-
-fn start(command: &mut Command, log: &Path) -> Process {
-    let log = std::fs::File::create(log).expect("a log");
-    let child =
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log).spawn();
-    Process(child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).expect("a port").port()
-}
-
-fn reachable(port: u16) {
-    let begun = Instant::now();
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nobody listens on {port}");
-        thread::sleep(Duration::from_millis(10));
-    }
+    Process::start(&mut command, &dir.join(format!("{role}-{n}.log")))
 }
 
 /// An answer, head and body.

@@ -196,7 +196,7 @@ impl Admin {
                 _ => Err(Refusal::method("GET, HEAD")),
             },
             (Some(("sessions", below)), _) => match (below.strip_suffix("/break"), method) {
-                (Some(session), Method::POST) => sessions::send_break(self, session, asked),
+                (Some(session), Method::POST) => sessions::send_break(self, session, asked).await,
                 (Some(_), _) => Err(Refusal::method("POST")),
                 (None, Method::DELETE) => sessions::end(self, below, asked).await,
                 (None, _) => Err(Refusal::method("DELETE")),
@@ -295,7 +295,16 @@ fn respond_text(body: impl Into<Bytes>) -> Reply {
 
 /// 204: done, and nothing to say.
 fn done() -> Reply {
+    bare(StatusCode::NO_CONTENT)
+}
+
+/// 202: another process was told.
+fn passed_on() -> Reply {
+    bare(StatusCode::ACCEPTED)
+}
+
+fn bare(status: StatusCode) -> Reply {
     let mut response = Response::new(Either::Left(Full::default()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.status_mut() = status;
     response
 }

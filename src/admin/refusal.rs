@@ -54,10 +54,6 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "ADMIN.0006", "No such session.")
     }
 
-    pub(super) fn no_session_here() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "ADMIN.0006", "No such session in this process.")
-    }
-
     pub(super) fn crashed() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN.0012", "The change was not made; see the log.")
     }

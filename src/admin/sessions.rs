@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::audit::{Event, Kind};
-use crate::fleet::Listed;
+use crate::fleet::{Broken, Listed};
 use crate::tokens::{Revoke, Token, Why};
 
-use super::{Admin, Asked, Refusal, Reply, done, respond};
+use super::{Admin, Asked, Refusal, Reply, done, passed_on, respond};
 
 /// `GET /v1/sessions`: oldest first. At most `limits.sessions` lines a proxy, so there are no pages. When the store
 /// does not answer, it is this process' own, and `complete` is false. Whether a session is recorded is known of this
@@ -100,18 +100,19 @@ fn which(document: &Value) -> Result<Revoke, Refusal> {
     }
 }
 
-/// `POST /v1/sessions/{id}/break`: a break on the session's serial line, as SysRq and boot loaders want it. Only the
-/// process that has the session has its line.
-pub(super) fn send_break(admin: &Admin, id: &str, asked: Asked) -> Result<Reply, Refusal> {
-    let sessions = admin.proxy.sessions();
-    let session =
-        id.parse::<Uuid>().ok().and_then(|id| sessions.find(id)).ok_or_else(Refusal::no_session_here)?;
-    if !session.send_break() {
-        return Err(Refusal::no_break());
-    }
-    let (session_id, cause) = (Some(session.id), Some("break-sent"));
-    admin.audit.record(|| Event { session: session_id, cause, ..asked.event(Kind::Admin) });
+/// `POST /v1/sessions/{id}/break`: a break on the session's serial line, as SysRq and boot loaders want it. 204: it is
+/// on the line. 202: the proxy that has the session was told, and alone knows whether the line has breaks.
+pub(super) async fn send_break(admin: &Admin, id: &str, asked: Asked) -> Result<Reply, Refusal> {
+    let session = id.parse::<Uuid>().map_err(|_| Refusal::no_session())?;
+    let (reply, cause) = match admin.roster.send_break(session).await? {
+        Broken::Sent => (done(), "break-sent"),
+        Broken::Told => (passed_on(), "break-passed-on"),
+        Broken::Never => return Err(Refusal::no_break()),
+        Broken::Unknown => return Err(Refusal::no_session()),
+    };
+    let session_id = Some(session);
+    admin.audit.record(|| Event { session: session_id, cause: Some(cause), ..asked.event(Kind::Admin) });
     let request = asked.request;
-    tracing::info!(%request, listener = "admin", session = %session.id, "break sent by an operator");
-    Ok(done())
+    tracing::info!(%request, listener = "admin", %session, cause, "break sent by an operator");
+    Ok(reply)
 }

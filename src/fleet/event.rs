@@ -1,10 +1,39 @@
-//! What ends sessions, as the log has it: one line of JSON each.
+//! What ends sessions, or asks something of one, as the log has it: one line of JSON each.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ids::{ProjectId, Protocol, TargetId, UserId};
 use crate::tokens::{Grant, Revoke, TokenKey, Why};
+
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Line {
+    /// Sessions end.
+    End(Arc<Event>),
+    /// One is asked for something.
+    Order(Order),
+}
+
+/// One session is to do something, soon or not at all, and once however often the line is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) order: Deed,
+    pub(super) session: Uuid,
+    /// Names the order.
+    pub(super) id: Uuid,
+}
+
+/// What it is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Deed {
+    /// A break on its line.
+    Break,
+}
 
 /// Sessions are to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +66,7 @@ pub(super) enum Whom {
     Console { target: TargetId, protocol: Protocol, but: Uuid },
 }
 
-impl Event {
+impl Line {
     pub(super) fn to_json(&self) -> String {
         // Strings and numbers: nothing that could fail.
         serde_json::to_string(self).unwrap_or_default()
@@ -98,14 +127,17 @@ mod tests {
             (Whom::Console { target, protocol: Protocol::Mks, but: other }, false),
         ] {
             let event = Event { whom, why: Why::Moved };
-            let read: Event = serde_json::from_str(&event.to_json()).unwrap();
-            assert_eq!(read, event);
-            assert_eq!(read.whom.names(id, &token, &grant), named, "{event:?}");
+            let line = Line::End(Arc::new(event.clone()));
+            assert_eq!(serde_json::from_str::<Line>(&line.to_json()).unwrap(), line);
+            assert_eq!(event.whom.names(id, &token, &grant), named, "{event:?}");
         }
         // What other versions of this program read.
         let session = Uuid::nil();
-        let event = Event { whom: Whom::Session(session), why: Why::TakenOver };
+        let line = Line::End(Arc::new(Event { whom: Whom::Session(session), why: Why::TakenOver }));
         let text = format!("{{\"whom\":{{\"session\":\"{session}\"}},\"why\":\"taken-over\"}}");
-        assert_eq!(event.to_json(), text);
+        assert_eq!(line.to_json(), text);
+        let order = Line::Order(Order { order: Deed::Break, session, id: Uuid::nil() });
+        let text = format!("{{\"order\":\"break\",\"session\":\"{session}\",\"id\":\"{session}\"}}");
+        assert_eq!((order.to_json(), serde_json::from_str(&text).ok()), (text, Some(order)));
     }
 }

@@ -11,6 +11,7 @@
 mod event;
 mod lifecycle;
 mod listed;
+mod predecessor;
 mod roster;
 
 use std::collections::VecDeque;
@@ -23,12 +24,13 @@ use uuid::Uuid;
 
 use crate::ids::Protocol;
 use crate::relay::End;
-use crate::tokens::{self, Grant, Manner, Most, Place, RedisStore, StoreError, TokenKey, Why};
+use crate::tokens::{self, Grant, Manner, Most, Place, RedisStore, Sharing, StoreError, TokenKey, Why};
 
-use event::{Event, Whom};
+use event::{Event, Line, Whom};
 
 pub use lifecycle::{void, why};
 pub use listed::{Listed, Moved};
+pub use predecessor::{Broken, Predecessor, Question, Reply, Wish};
 pub use roster::{Local, Pick, Roster};
 
 /// How long what was told is remembered for sessions that are just entering: longer than any call to the store takes.
@@ -162,6 +164,7 @@ impl Fleet {
             project: grant.project.clone(),
             source: session.source.to_string(),
             token: session.key,
+            alone: grant.options.viewers == Some(Sharing::Deny),
             record: session.record(&self.0.name),
         }
     }
@@ -192,8 +195,12 @@ impl Fleet {
     }
 
     async fn tell(&self, whom: Whom, why: Why) -> Result<(), StoreError> {
+        self.write(&Line::End(Arc::new(Event { whom, why }))).await
+    }
+
+    async fn write(&self, line: &Line) -> Result<(), StoreError> {
         match &self.0.store {
-            Some(store) => store.tell(&Event { whom, why }.to_json()).await,
+            Some(store) => store.tell(&line.to_json()).await,
             None => Ok(()),
         }
     }

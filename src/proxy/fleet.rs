@@ -107,6 +107,10 @@ impl Local for Sessions {
         ended
     }
 
+    fn send_break(&self, session: Uuid) -> Option<bool> {
+        self.find(session).map(|session| session.send_break())
+    }
+
     fn look(&self, since: Duration, all: bool) -> Vec<(Uuid, Moved)> {
         let look = |session: &Arc<Session>| {
             let changed = session.look(since);

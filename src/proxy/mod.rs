@@ -33,7 +33,7 @@ use tracing::{Instrument, debug, info, info_span};
 
 use crate::audit::Audit;
 use crate::config::{self, Config};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Predecessor};
 use crate::ids::RequestId;
 use crate::limits::Cap;
 use crate::metrics::Metrics;
@@ -43,7 +43,7 @@ use crate::relay::record::{Recorder, Recording};
 use crate::relay::{Channel, End, Pump, Stop, run};
 use crate::rfb::ViewOnly;
 use crate::targets::{DialPolicy, Inventory};
-use crate::tokens::{Fingerprinter, Most, Predecessor, Revoke, Store, Token, Why};
+use crate::tokens::{Fingerprinter, Most, Revoke, Store, Token, Why};
 use crate::ws::{Offer, check_request};
 
 use gate::{Entered, Ticket, enter};

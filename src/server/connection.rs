@@ -21,6 +21,7 @@ use tracing::debug;
 use crate::admin::{Admin, Content};
 use crate::api::{Api, Source};
 use crate::audit::Audit;
+use crate::fleet::Roster;
 use crate::limits::{Cap, CapPermit};
 use crate::metrics::Metrics;
 use crate::net::stream::ViewerStream;
@@ -71,6 +72,7 @@ pub(super) struct Shared {
     pub(super) api: Arc<Api>,
     pub(super) proxy: Arc<Proxy>,
     pub(super) admin: Admin,
+    pub(super) roster: Roster,
     pub(super) unauthenticated: Cap,
     /// Connections to the admin listener.
     pub(super) watchers: Cap,

@@ -10,7 +10,8 @@
 //!  | takes every token out; calls wait       |
 //!  | State, tokens ------------------------> | opens audit log and database, takes the tokens in
 //!  | <----------------------------- Started  | only now accepts
-//!  | Calls of its sessions ----------------> | answers; tells which sessions are to end
+//!  | Calls of its sessions ----------------> | answers
+//!  | lists, ends and breaks them <---------- | asks, as long as they live
 //! ```
 //!
 //! If the new process ends or is silent before `Started`, it is killed, and the old one goes on with all it had. No
@@ -18,6 +19,7 @@
 //! it has written `Started`, and what was taken out goes back in only when the new one is dead without having
 //! written that.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -25,7 +27,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt as _, FdMapping};
@@ -34,22 +36,22 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, Lines};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::fleet::Roster;
+use crate::fleet::{Question, Reply, Roster, Wish};
 use crate::log;
 use crate::net::inherit;
-use crate::tokens::{
-    Answer, Asked, Call, Grant, Live, Packed, Predecessor, Revoke, Store, StoreError, StoreFuture, TokenKey,
-    Why, perform,
-};
+use crate::tokens::{Answer, Asked, Call, Packed, Store, StoreError, perform};
 
 /// How long the new process may take to read its configuration and reach what it needs. Nobody waits meanwhile.
 const READY: Duration = Duration::from_secs(60);
 
 /// How long it may take to open its files and take the tokens in. Who connects meanwhile waits.
 const STARTED: Duration = Duration::from_secs(30);
+
+/// Replies on their way to the new process; it asks one thing at a time and operator.
+const REPLIES: usize = 16;
 
 /// Why a process before this one left nothing.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +87,8 @@ enum ToNew {
     State(Duration, usize),
     /// What one of the old sessions asks the store.
     Call(u64, Call),
+    /// To a question about its sessions.
+    Reply(u64, Result<Reply, StoreError>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,7 +96,8 @@ enum ToOld {
     Ready,
     Started,
     Answer(u64, Result<Answer, StoreError>),
-    End(Revoke, Why),
+    /// About the old sessions; without a number no reply is wanted.
+    Ask(Option<u64>, Question),
 }
 
 fn line<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
@@ -187,34 +192,54 @@ impl New {
         why
     }
 
-    /// Asks it what this process' sessions ask their store, and ends those it names; to the end of either.
-    pub(super) async fn serve(mut self, mut asked: mpsc::Receiver<Asked>, end: impl Fn(Revoke, Why)) {
-        let mut waiting = std::collections::HashMap::new();
-        let mut next: u64 = 0;
-        loop {
-            // Both are cancel-safe.
-            tokio::select! {
-                call = asked.recv() => {
-                    let Some((call, answer)) = call else { return };
-                    let Ok(message) = line(&ToNew::Call(next, call)) else { continue };
-                    waiting.insert(next, answer);
-                    next += 1;
-                    if self.writer.write_all(&message).await.is_err() {
-                        return;
+    /// Asks it what this process' sessions ask their store, and answers what it asks about them; to the end of either.
+    pub(super) async fn serve(self, mut asked: mpsc::Receiver<Asked>, roster: Roster) {
+        let Self { child: _child, mut lines, mut writer } = self;
+        let waiting = Mutex::new(HashMap::new());
+        let lock = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reply, mut replies) = mpsc::channel(REPLIES);
+        // Side by side: two processes that write, and read only then, could wait for each other.
+        let write = async {
+            for next in 0.. {
+                // Both are cancel-safe.
+                let message = tokio::select! {
+                    call = asked.recv() => {
+                        let Some((call, answer)) = call else { return };
+                        lock().insert(next, answer);
+                        ToNew::Call(next, call)
                     }
-                }
-                said = self.lines.next_line() => {
-                    let Ok(Some(said)) = said else { return };
-                    match serde_json::from_str(&said) {
-                        Ok(ToOld::Answer(id, answer)) => {
-                            // Who asked may have stopped waiting.
-                            waiting.remove(&id).map(|asker| asker.send(answer));
-                        }
-                        Ok(ToOld::End(which, why)) => end(which, why),
-                        _ => {}
-                    }
+                    Some(reply) = replies.recv() => reply,
+                };
+                let Ok(message) = line(&message) else { continue };
+                if writer.write_all(&message).await.is_err() {
+                    return;
                 }
             }
+        };
+        let read = async {
+            while let Ok(Some(said)) = lines.next_line().await {
+                match serde_json::from_str(&said) {
+                    Ok(ToOld::Answer(id, answer)) => {
+                        // Who asked may have stopped waiting.
+                        let asker = lock().remove(&id);
+                        asker.map(|asker| asker.send(answer));
+                    }
+                    Ok(ToOld::Ask(id, question)) => {
+                        let (roster, reply) = (roster.clone(), reply.clone());
+                        tokio::spawn(async move {
+                            let answer = roster.answer(question).await;
+                            if let Some(id) = id {
+                                let _ = reply.send(ToNew::Reply(id, answer)).await;
+                            }
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = write => {}
+            () = read => {}
         }
     }
 }
@@ -266,7 +291,9 @@ impl Old {
         self.say(&ToOld::Ready)?;
         let (taken, count) = match self.hear()? {
             ToNew::State(taken, count) => (taken, count),
-            ToNew::Call(..) => return Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+            ToNew::Call(..) | ToNew::Reply(..) => {
+                return Err(io::Error::from(io::ErrorKind::InvalidData).into());
+            }
         };
         // A number from the wire: what does not come is not waited for.
         let mut packed = Vec::new();
@@ -293,17 +320,19 @@ impl Old {
         Ok(serde_json::from_str(&line)?)
     }
 
-    /// Answers what the old sessions ask, and says which are to end, until the old process has ended.
+    /// Answers what the old sessions ask, and asks about them, until the old process has ended.
     pub(super) async fn serve(
         self,
         store: Arc<dyn Store>,
-        mut ends: mpsc::Receiver<(Revoke, Why)>,
+        mut wishes: mpsc::Receiver<Wish>,
     ) -> io::Result<()> {
         // It says nothing between `Started` and its first call that could be in the buffer.
         let stream = self.stream.into_inner();
         stream.set_nonblocking(true)?;
         let (reader, mut writer) = tokio::net::UnixStream::from_std(stream)?.into_split();
         let mut lines = tokio::io::BufReader::new(reader).lines();
+        let mut waiting = HashMap::new();
+        let mut next: u64 = 0;
         loop {
             // Both are cancel-safe.
             let message = tokio::select! {
@@ -311,31 +340,25 @@ impl Old {
                     None => return Ok(()),
                     Some(said) => match serde_json::from_str(&said)? {
                         ToNew::Call(id, call) => ToOld::Answer(id, perform(&*store, call).await),
+                        ToNew::Reply(id, reply) => {
+                            waiting.remove(&id).map(|asker: oneshot::Sender<_>| asker.send(reply));
+                            continue;
+                        }
                         ToNew::State(..) => continue,
                     },
                 },
-                Some((which, why)) = ends.recv() => ToOld::End(which, why),
+                Some((question, answer)) = wishes.recv() => {
+                    // Who has stopped waiting is not waited for.
+                    waiting.retain(|_, asker| !asker.is_closed());
+                    let id = answer.map(|asker| {
+                        next += 1;
+                        waiting.insert(next, asker);
+                        next
+                    });
+                    ToOld::Ask(id, question)
+                }
             };
             writer.write_all(&line(&message)?).await?;
         }
-    }
-}
-
-/// The sessions of all proxies, and of the processes before this one that live on.
-pub(super) struct Generations {
-    pub(super) own: Roster,
-    pub(super) before: Option<Predecessor>,
-}
-
-impl Live for Generations {
-    fn holder(&self, key: &TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>> {
-        self.own.holder(key)
-    }
-
-    fn end(&self, which: &Revoke, why: Why) -> StoreFuture<'_, usize> {
-        if let Some(before) = &self.before {
-            before.end(which.clone(), why);
-        }
-        self.own.end(which, why)
     }
 }

@@ -14,7 +14,7 @@ use crate::audit::{self, Audit, AuditError, Event};
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
 use crate::config::{Config, Proxy as ProxySettings, TokenStore, watch};
-use crate::fleet::{Fleet, Local, Roster};
+use crate::fleet::{Fleet, Local, Predecessor, Roster, Wish};
 use crate::ids::TargetId;
 use crate::limits::Cap;
 use crate::metrics::Metrics;
@@ -28,8 +28,8 @@ use crate::relay::End;
 use crate::relay::record::{RecordError, Recorder};
 use crate::targets::{Changes, DialPolicy, Registry, RegistryError};
 use crate::tokens::{
-    Fingerprinter, Live, MemoryStore, Metered, Movable, Predecessor, RedisSetupError, RedisStore, Revoke,
-    Revoker, Store, TokenError, Why,
+    Fingerprinter, Live, MemoryStore, Metered, Movable, RedisSetupError, RedisStore, Revoke, Revoker, Store,
+    TokenError,
 };
 use crate::web::{InvalidFrameAncestor, Web};
 
@@ -40,7 +40,7 @@ mod succession;
 pub use connection::http;
 
 use connection::{Roles, Shared};
-use handover::{Estate, Generations, Old};
+use handover::{Estate, Old};
 use succession::{hand_over, outlive};
 
 pub use handover::HandOverError;
@@ -132,8 +132,8 @@ pub struct Server {
     memory: Option<Memory>,
     /// Kept by a process that has sessions.
     roster: Option<Roster>,
-    /// The process before this one, which waits for our word, and where its part of our revocations goes.
-    before: Option<(Old, mpsc::Receiver<(Revoke, Why)>)>,
+    /// The process before this one, which waits for our word, and what we want to know of its sessions.
+    before: Option<(Old, mpsc::Receiver<Wish>)>,
     predecessor: Option<Predecessor>,
 }
 
@@ -195,7 +195,7 @@ impl Server {
         }
         let (predecessor, before) = old
             .map(|old| (Predecessor::new(), old))
-            .map_or((None, None), |((to, ends), old)| (Some(to), Some((old, ends))));
+            .map_or((None, None), |((to, wishes), old)| (Some(to), Some((old, wishes))));
         let audit = match &config.audit {
             Some(settings) => Audit::open(settings, clock.clone())?,
             None => Audit::default(),
@@ -227,11 +227,12 @@ impl Server {
         let proxy = proxy.after(predecessor.clone());
         let proxy = Arc::new(proxy.in_fleet(fleet.clone()));
         let roster = Roster::new(fleet, Arc::clone(proxy.sessions()) as Arc<dyn Local>);
-        let live = Generations { own: roster.clone(), before: predecessor.clone() };
-        let live = Arc::new(live) as Arc<dyn Live>;
+        let roster = roster.after(predecessor.clone());
+        let live = Arc::new(roster.clone()) as Arc<dyn Live>;
         let revoker = Revoker::new(Arc::clone(&store), Arc::clone(&live));
         let kept = (role != Role::Issuer).then(|| roster.clone());
-        let admin = Admin::new(&config.admin, Arc::clone(&proxy), roster, Arc::clone(&registry), revoker);
+        let admin =
+            Admin::new(&config.admin, Arc::clone(&proxy), roster.clone(), Arc::clone(&registry), revoker);
         let admin = admin.observed(audit.clone(), metrics.clone()).with_pages(web.clone());
         let inventory = Arc::clone(&inventory);
         let api = Api::new(&config, inventory, Arc::clone(&store), fingerprints, authenticator, clock, live);
@@ -243,6 +244,7 @@ impl Server {
             metrics,
             proxy,
             admin,
+            roster,
             unauthenticated,
             watchers: Cap::new(connection::ADMIN_CONNECTIONS),
             registry,
@@ -282,11 +284,11 @@ impl Server {
         let workers = Arc::new(Workers::start(config.proxy.workers, &handler)?);
         shared.metrics.show_workers(workers.loads());
         let doors = Doors { workers: Arc::clone(&workers), tls: shared.tls.is_some() };
-        if let Some((mut old, ends)) = before {
+        if let Some((mut old, wishes)) = before {
             old.started()?;
             let store = Arc::clone(&shared.store);
             tokio::spawn(async move {
-                match old.serve(store, ends).await {
+                match old.serve(store, wishes).await {
                     Ok(()) => info!("the process before this one has ended"),
                     Err(error) => warn!(%error, "the process before this one is out of reach"),
                 }

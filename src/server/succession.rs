@@ -10,10 +10,10 @@ use tracing::{error, info, warn};
 
 use crate::audit::AuditError;
 use crate::config::{Config, watch};
-use crate::fleet::Local;
+use crate::fleet::Predecessor;
 use crate::net::listen::Acceptor;
 use crate::proxy;
-use crate::tokens::{Grant, Predecessor, Revoke, Successor, TokenKey, Why};
+use crate::tokens::Successor;
 
 use super::connection::Shared;
 use super::handover::{New, Stays};
@@ -94,13 +94,7 @@ fn followed(shared: &Arc<Shared>, memory: Option<&Memory>, new: New) {
     tokio::spawn(async move {
         // Without tokens of its own the new process is asked nothing; it says what is to end all the same.
         let _asks = successor;
-        let sessions = Arc::clone(shared.proxy.sessions());
-        let end = move |which: Revoke, why: Why| {
-            let mut named = |_, key: &TokenKey, grant: &Grant, _| which.names(key, grant).then(|| why.into());
-            Local::end(&*sessions, &mut named);
-            shared.proxy.tell_predecessor(which, why);
-        };
-        new.serve(asked, end).await;
+        new.serve(asked, shared.roster.clone()).await;
         warn!("the process after this one is gone");
     });
 }

@@ -35,7 +35,7 @@ pub(crate) mod contract;
 
 pub use memory::{MemoryStore, Packed};
 pub use metered::Metered;
-pub use moving::{Answer, Asked, Call, Movable, Predecessor, Successor, perform};
+pub use moving::{Answer, Asked, Call, Movable, Successor, perform};
 pub use redis::{Entry, Manner, Most, News, Place, Present, Record, RedisSetupError, RedisStore, Unsafe};
 pub use resume::{Keep, Offer, Resumed};
 pub use revoke::{Live, Revoke, Revoked, Revoker, Why};

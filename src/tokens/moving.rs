@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     Claim, Confirm, Grant, Keep, LEASE, MemoryStore, Nonce, Offer, Packed, Peek, Resumed, Revoke, Store,
-    StoreError, StoreFuture, TokenKey, Why,
+    StoreError, StoreFuture, TokenKey,
 };
 
 /// How long the other process may take to answer.
@@ -116,29 +116,6 @@ impl Successor {
         };
         let late = || StoreError::Unavailable(format!("no answer within {DEADLINE:?}"));
         timeout(DEADLINE, asking).await.unwrap_or_else(|_| Err(late()))
-    }
-}
-
-/// The process before this one, whose sessions may live on, as this one tells it which are to end.
-#[derive(Clone, Debug)]
-pub struct Predecessor(mpsc::Sender<(Revoke, Why)>);
-
-impl Predecessor {
-    /// A predecessor, and where it hears what is to end.
-    pub fn new() -> (Self, mpsc::Receiver<(Revoke, Why)>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), receiver)
-    }
-
-    /// Ends its sessions that `which` names. One that is gone has none; one that does not listen hears it when
-    /// its sessions next say that they live.
-    pub fn end(&self, which: Revoke, why: Why) {
-        let _ = self.0.try_send((which, why));
-    }
-
-    /// Waits until it has ended.
-    pub async fn gone(&self) {
-        self.0.closed().await;
     }
 }
 

@@ -1,100 +1,26 @@
 //! Live sessions of several processes over one Redis: seen, bounded and ended from any of them.
 
-use std::net::SocketAddr;
-
 use consolegate::ids::Protocol;
 use consolegate::server::Role;
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
 use crate::support::binary::Binary;
 use crate::support::cable::Cable;
 use crate::support::console::{Console, Manner};
+use crate::support::fleet::{ADMIN, Fleet, OTHER, VM, admin, process, revoke, sessions, until_listed};
 use crate::support::redis::Server as Redis;
-use crate::support::server::{ADMIN_TOKEN, PROJECT, Running, Socket, config, http, open, target};
+use crate::support::server::{PROJECT, Socket, TOKEN, http, open, target, token_of};
 use crate::support::{viewer, within};
-
-const VM: &str = "6c1f2a90-0000-4000-8000-000000000001";
-const OTHER: &str = "6c1f2a90-0000-4000-8000-000000000002";
-const ADMIN: &str = "an-admin-listeners-token";
-
-/// Proxies and an issuer without one; `more` is what all of them are told beside their targets.
-struct Fleet {
-    issuer: Running,
-    proxies: Vec<Running>,
-}
-
-/// A process of the fleet called `name`, over the Redis at `url`.
-fn process(name: &str, url: &str, more: &str, role: Role) -> Running {
-    let text = format!(
-        "[proxy]\nname = \"{name}\"\n[admin]\ntoken = \"{ADMIN}\"\n[tokens]\nstore = \"{url}\"\n{more}"
-    );
-    Running::in_role(config(&text), role)
-}
-
-impl Fleet {
-    fn start(redis: &Redis, proxies: usize, more: &str) -> Self {
-        let url = redis.url();
-        let name = |n: usize| format!("proxy-{n}");
-        Self {
-            issuer: process("issuer", &url, more, Role::Issuer),
-            proxies: (0..proxies).map(|n| process(&name(n), &url, more, Role::Proxy)).collect(),
-        }
-    }
-
-    /// A serial console of `server` at a proxy; or the refusal's status.
-    async fn open(&self, proxy: usize, server: &str) -> Result<Socket, u16> {
-        let token = self.issuer.token(server, Protocol::Serial).await;
-        let mut socket = open(&self.proxies[proxy].ws(&token), &[]).await?.0;
-        viewer::echo(&mut socket, b"login: ").await;
-        Ok(socket)
-    }
-}
-
-/// The admin listener's answer.
-async fn admin(at: SocketAddr, method: &str, path: &str, body: &Value) -> (u16, Value) {
-    let headers = format!("Authorization: Bearer {ADMIN}\r\n");
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let answer = http(at, method, path, &headers, &body).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
-    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
-}
-
-/// The sessions that a process lists.
-async fn sessions(at: SocketAddr) -> Vec<Value> {
-    let (status, listed) = admin(at, "GET", "/v1/sessions", &Value::Null).await;
-    assert_eq!((status, &listed["complete"]), (200, &json!(true)), "{listed}");
-    listed["sessions"].as_array().unwrap().clone()
-}
-
-/// Waits until a process lists so many.
-async fn until_listed(at: SocketAddr, count: usize) -> Vec<Value> {
-    let look = async {
-        loop {
-            let listed = sessions(at).await;
-            if listed.len() == count {
-                return listed;
-            }
-        }
-    };
-    within(&format!("{count} sessions"), look).await
-}
-
-/// `POST /console/v1/tokens/revoke` at the issuer.
-async fn revoke(fleet: &Fleet, body: &Value) -> Value {
-    let headers = format!("X-Auth-Token: {ADMIN_TOKEN}\r\nContent-Type: application/json\r\n");
-    let path = "/console/v1/tokens/revoke";
-    let answer = http(fleet.issuer.at.api, "POST", path, &headers, &body.to_string()).await;
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    serde_json::from_str::<Value>(body).unwrap()["revoked"].clone()
-}
 
 #[tokio::test]
 async fn every_process_lists_all_sessions_and_ends_any() {
     let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
     let more = target(VM, "vm", &line.setting("serial")) + &target(OTHER, "other", &line.setting("serial"));
-    let fleet = Fleet::start(&redis, 2, &more);
+    let fleet = Fleet::start(&redis.url(), 2, &more);
     let mut first = fleet.open(0, VM).await.unwrap();
     let mut second = fleet.open(1, OTHER).await.unwrap();
     let at = [fleet.issuer.at.admin, fleet.proxies[0].at.admin, fleet.proxies[1].at.admin];
@@ -129,7 +55,7 @@ async fn every_process_lists_all_sessions_and_ends_any() {
 async fn a_revocation_reaches_every_proxy() {
     let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
     let more = target(VM, "vm", &line.setting("serial")) + &target(OTHER, "other", &line.setting("serial"));
-    let fleet = Fleet::start(&redis, 2, &more);
+    let fleet = Fleet::start(&redis.url(), 2, &more);
     let ended = async |mut sockets: Vec<Socket>| {
         for socket in &mut sockets {
             assert_eq!(viewer::closed(socket).await.0, 1008);
@@ -168,7 +94,7 @@ async fn a_revocation_reaches_every_proxy() {
 #[tokio::test]
 async fn of_30_viewers_of_a_console_for_one_one_gets_in_on_three_proxies() {
     let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
-    let fleet = Fleet::start(&redis, 3, &target(VM, "vm", &line.setting("serial")));
+    let fleet = Fleet::start(&redis.url(), 3, &target(VM, "vm", &line.setting("serial")));
     for _ in 0..3 {
         let before = line.dialled().await + 1;
         let mut tokens = Vec::new();
@@ -190,6 +116,36 @@ async fn of_30_viewers_of_a_console_for_one_one_gets_in_on_three_proxies() {
     }
 }
 
+/// A link's own wish to be alone holds at every proxy, against those who share and those who steal.
+#[tokio::test]
+async fn who_has_a_link_for_one_keeps_others_out_on_every_proxy() {
+    let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
+    let share = format!("{}serial_viewers = \"share\"\n", line.setting("serial"));
+    let fleet = Fleet::start(&redis.url(), 2, &target(VM, "vm", &share));
+    let link = async |viewers: &str| {
+        let headers = format!("X-Auth-Token: {TOKEN}\r\nContent-Type: application/json\r\n");
+        let (path, body) =
+            (format!("/console/v1/servers/{VM}/consoles"), json!({"protocol": "serial", "viewers": viewers}));
+        let answer = http(fleet.issuer.at.api, "POST", &path, &headers, &body.to_string()).await;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let issued: Value = serde_json::from_str(body).unwrap();
+        token_of(issued["console"]["url"].as_str().unwrap())
+    };
+    let (mut first, _) = open(&fleet.proxies[0].ws(&link("deny").await), &[]).await.unwrap();
+    viewer::echo(&mut first, b"alone").await;
+    for viewers in ["share", "steal", "deny"] {
+        let refused = open(&fleet.proxies[1].ws(&link(viewers).await), &[]).await;
+        assert_eq!(refused.err(), Some(429), "{viewers}");
+    }
+    viewer::echo(&mut first, b"still alone").await;
+    assert_eq!(viewer::goodbye(&mut first).await.0, 1000);
+    until_listed(fleet.issuer.at.admin, 0).await;
+    let mut second = fleet.open(1, VM).await.unwrap();
+    // Who comes to a console that has somebody does not get it alone.
+    assert_eq!(open(&fleet.proxies[0].ws(&link("deny").await), &[]).await.err(), Some(429));
+    viewer::echo(&mut second, b"undisturbed").await;
+}
+
 #[tokio::test]
 async fn limits_count_all_proxies() {
     let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
@@ -198,7 +154,7 @@ async fn limits_count_all_proxies() {
     for (limit, second) in
         [("sessions_per_target", VM), ("sessions_per_project", OTHER), ("sessions_per_source", OTHER)]
     {
-        let fleet = Fleet::start(&redis, 2, &format!("[limits]\n{limit} = 1\n{servers}"));
+        let fleet = Fleet::start(&redis.url(), 2, &format!("[limits]\n{limit} = 1\n{servers}"));
         let mut first = fleet.open(0, VM).await.unwrap();
         assert_eq!(fleet.open(1, second).await.err(), Some(429), "{limit}");
         assert_eq!(viewer::goodbye(&mut first).await.0, 1000);
@@ -213,7 +169,7 @@ async fn limits_count_all_proxies() {
 async fn who_takes_over_a_console_ends_the_viewer_at_another_proxy() {
     let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
     let steal = format!("{}serial_viewers = \"steal\"\n", line.setting("serial"));
-    let fleet = Fleet::start(&redis, 2, &target(VM, "vm", &steal));
+    let fleet = Fleet::start(&redis.url(), 2, &target(VM, "vm", &steal));
     let mut first = fleet.open(0, VM).await.unwrap();
     let mut second = fleet.open(1, VM).await.unwrap();
     assert_eq!(viewer::closed(&mut first).await, (1008, "taken over by another viewer".to_owned()));
@@ -267,7 +223,7 @@ async fn a_proxy_that_was_cut_off_keeps_its_sessions_and_ends_what_was_revoked_m
 #[tokio::test]
 async fn a_redis_that_comes_back_empty_is_told_what_lives() {
     let (mut redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
-    let fleet = Fleet::start(&redis, 2, &target(VM, "vm", &line.setting("serial")));
+    let fleet = Fleet::start(&redis.url(), 2, &target(VM, "vm", &line.setting("serial")));
     let mut live = fleet.open(0, VM).await.unwrap();
     redis.kill();
     redis.restart();
@@ -283,7 +239,7 @@ async fn the_sessions_of_a_dead_proxy_vanish_with_its_lease() {
     let servers = target(VM, "vm", &line.setting("serial"));
     let more = format!("[admin]\ntoken = \"{ADMIN}\"\n[tokens]\nstore = \"{}\"\n", redis.url());
     let mut victim = Binary::serve(&more, &servers, "text", &[]).await;
-    let fleet = Fleet::start(&redis, 1, &servers);
+    let fleet = Fleet::start(&redis.url(), 1, &servers);
     let token = fleet.issuer.token(VM, Protocol::Serial).await;
     let (mut lost, _) = open(&format!("ws://{}/?token={token}", victim.proxy), &[]).await.unwrap();
     viewer::echo(&mut lost, b"x").await;
@@ -301,10 +257,59 @@ async fn the_sessions_of_a_dead_proxy_vanish_with_its_lease() {
 async fn a_proxy_that_ends_in_order_leaves_nothing_behind() {
     let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
     let servers = target(VM, "vm", &line.setting("serial"));
-    let mut fleet = Fleet::start(&redis, 2, &servers);
+    let mut fleet = Fleet::start(&redis.url(), 2, &servers);
     let mut live = fleet.open(1, VM).await.unwrap();
     assert_eq!(viewer::goodbye(&mut live).await.0, 1000);
     fleet.proxies.remove(1).drain().await;
     assert_eq!(sessions(fleet.issuer.at.admin).await, Vec::<Value>::new());
     fleet.open(0, VM).await.unwrap();
+}
+
+/// The proxy that has the session has its line; whoever asks elsewhere is told that it was passed on.
+#[tokio::test]
+async fn a_break_reaches_the_line_from_any_process_once() {
+    // A terminal server that knows no option: a break is then the Telnet command of that name (RFC 854).
+    const BREAK: [u8; 2] = [255, 243];
+    let (redis, plain) = (Redis::start(&[]), Console::new(Manner::Echo).await);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let telnet = format!("serial = \"telnet://{}\"", listener.local_addr().unwrap());
+    let servers = target(VM, "vm", &telnet) + &target(OTHER, "other", &plain.setting("serial"));
+    let fleet = Fleet::start(&redis.url(), 2, &servers);
+    let token = fleet.issuer.token(VM, Protocol::Serial).await;
+    let (mut viewer, _) = open(&fleet.proxies[0].ws(&token), &[]).await.unwrap();
+    let (mut line, _) = within("the proxy's dial", listener.accept()).await.unwrap();
+    let (there, elsewhere) = (fleet.proxies[0].at.admin, [fleet.issuer.at.admin, fleet.proxies[1].at.admin]);
+    let session = until_listed(there, 1).await[0]["id"].as_str().unwrap().to_owned();
+    let ask = async |at| admin(at, "POST", &format!("/v1/sessions/{session}/break"), &Value::Null).await.0;
+    let mut read = Vec::new();
+    let mut broken = async || {
+        let heard = async {
+            while !read.windows(2).any(|two| two == BREAK) {
+                assert!(line.read_buf(&mut read).await.unwrap() > 0, "{read:?}");
+            }
+            // Nothing follows but what the viewer types: the break was one.
+            viewer::send(&mut viewer, b"typed").await;
+            while !read.ends_with(b"typed") {
+                assert!(line.read_buf(&mut read).await.unwrap() > 0, "{read:?}");
+            }
+        };
+        within("the break", heard).await;
+        assert_eq!(read.windows(2).filter(|two| *two == BREAK).count(), 1, "{read:?}");
+        read.clear();
+    };
+    assert_eq!(ask(there).await, 204);
+    broken().await;
+    for at in elsewhere {
+        assert_eq!(ask(at).await, 202);
+        broken().await;
+    }
+    let _plain = fleet.open(1, OTHER).await.unwrap();
+    let listed = until_listed(there, 2).await;
+    let other = listed.iter().find(|one| one["target"] == OTHER).unwrap()["id"].as_str().unwrap();
+    let path = format!("/v1/sessions/{other}/break");
+    assert_eq!(admin(fleet.proxies[1].at.admin, "POST", &path, &Value::Null).await.0, 409);
+    let unknown = "/v1/sessions/00000000-0000-4000-8000-000000000000/break";
+    for at in elsewhere {
+        assert_eq!(admin(at, "POST", unknown, &Value::Null).await.0, 404);
+    }
 }

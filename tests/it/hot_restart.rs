@@ -195,6 +195,61 @@ impl Deployment {
     }
 }
 
+impl Deployment {
+    /// The sessions that the newest process lists, once they are so many.
+    async fn listed(&self, count: usize) -> Vec<Value> {
+        let look = async {
+            loop {
+                let answer = self.admin("GET", "/v1/sessions", &Value::Null).await;
+                let listed: Value = serde_json::from_str(&answer.body).unwrap();
+                assert_eq!((answer.status, &listed["complete"]), (200, &json!(true)), "{listed}");
+                let sessions = listed["sessions"].as_array().unwrap();
+                if sessions.len() == count {
+                    return sessions.clone();
+                }
+            }
+        };
+        within("the list", look).await
+    }
+}
+
+/// Old processes' sessions are listed, ended and asked for a break at the new one, however many generations back.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_new_process_knows_the_old_ones_sessions() {
+    let line = Console::new(Manner::Echo).await;
+    let mut deployment = Deployment::new(&line, "").await;
+    let (mut sockets, mut ids) = (Vec::new(), Vec::new());
+    for generation in 0..3 {
+        if generation > 0 {
+            deployment.restart().await;
+        }
+        sockets.push(deployment.open().await);
+        for session in deployment.listed(generation + 1).await {
+            let said = |key: &str| session[key].as_str().unwrap();
+            assert_eq!((said("target"), said("user"), said("source")), (VM, "demo", "127.0.0.1"));
+            if !ids.contains(&session["id"]) {
+                ids.push(session["id"].clone());
+            }
+        }
+    }
+    assert_eq!(ids.len(), 3, "the same ids in each process");
+    // The first, two processes back: it has no line that breaks, and ends by its id.
+    let path = format!("/v1/sessions/{}", ids[0].as_str().unwrap());
+    assert_eq!(deployment.admin("POST", &format!("{path}/break"), &Value::Null).await.status, 409);
+    assert_eq!(deployment.admin("DELETE", &path, &Value::Null).await.status, 204);
+    assert_eq!(viewer::closed(&mut sockets[0]).await, (1008, "ended by an operator".to_owned()));
+    deployment.listed(2).await;
+    assert_eq!(deployment.admin("DELETE", &path, &Value::Null).await.status, 404);
+    assert_eq!(deployment.admin("POST", &format!("{path}/break"), &Value::Null).await.status, 404);
+    // All that are left, each where it is, and counted.
+    let answer = deployment.admin("POST", "/v1/revoke", &json!({"user": "demo"})).await;
+    assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap()["sessions"], json!(2));
+    for socket in &mut sockets[1..] {
+        assert_eq!(viewer::closed(socket).await.0, 1008);
+    }
+    deployment.listed(0).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_viewer_comes_back_to_the_new_process() {
     let line = Console::new(Manner::Echo).await;

@@ -22,6 +22,7 @@ mod endings;
 mod examples;
 mod fleet;
 mod fleet_servers;
+mod fleet_stores;
 mod golden;
 mod golden_audit;
 mod golden_credentials;

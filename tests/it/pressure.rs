@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use consolegate::ids::Protocol;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::support::binary::Binary;
 use crate::support::console::{Console, Manner};
@@ -110,4 +112,34 @@ async fn each_connection_goes_to_the_worker_with_the_fewest() {
         stay.push((0, enter(&server).await));
     }
     assert_even(&loads(&server, 31).await);
+}
+
+/// Viewers whose next message follows the echo of the last.
+const BUSY: usize = 200;
+
+#[tokio::test]
+async fn newcomers_get_in_while_hundreds_never_rest() {
+    let console = Console::new(Manner::Vnc).await;
+    let server = Running::start(&format!("{MANY}{}", target(VM, "vm", &console.setting("vnc")))).await;
+    let (stop, stopping) = watch::channel(false);
+    let mut busy = JoinSet::new();
+    for _ in 0..BUSY {
+        let (mut socket, stopping) = (enter(&server).await, stopping.clone());
+        busy.spawn(async move {
+            let mut trips = 0;
+            while !*stopping.borrow() {
+                viewer::echo(&mut socket, b"on and on").await;
+                trips += 1;
+            }
+            trips
+        });
+    }
+    for _ in 0..20 {
+        let mut newcomer = within("a newcomer to get in", enter(&server)).await;
+        viewer::echo(&mut newcomer, b"in").await;
+    }
+    stop.send_replace(true);
+    let trips: Vec<u64> = busy.join_all().await;
+    // Nor does one of them starve.
+    assert!(trips.iter().all(|trips| *trips > 0), "{trips:?}");
 }

@@ -105,9 +105,10 @@ pub(super) struct Load {
     /// Round trips a second and session; 0 is one after the other.
     #[arg(long, default_value_t = 20.0)]
     rate: f64,
-    /// Sessions beside the measured ones in `fairness` and `stalled`.
-    #[arg(long, default_value_t = 4)]
-    beside: usize,
+    /// Sessions beside the measured ones: in `fairness` and `stalled` (default: 4); in `setups` (default: none)
+    /// they make round trips at --rate meanwhile.
+    #[arg(long)]
+    beside: Option<usize>,
     /// Bytes a second of each session beside, and of each session in `down`; 0 is all there is.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     bulk_rate: u64,
@@ -210,7 +211,9 @@ fn plan(arguments: &Load) -> anyhow::Result<Plan> {
     ensure!((1..=MAX_SECONDS).contains(&arguments.seconds), "--seconds is from 1 to {MAX_SECONDS}");
     ensure!((1..=MAX_SIZE).contains(&size), "--size is from 1 to {MAX_SIZE}");
     ensure!((1..=MAX_COUNT).contains(&arguments.count), "--count is from 1 to {MAX_COUNT}");
-    ensure!((1..=MAX_SESSIONS).contains(&arguments.beside), "--beside is from 1 to {MAX_SESSIONS}");
+    let (least, usual) = if arguments.mode == Mode::Setups { (0, 0) } else { (1, 4) };
+    let beside = arguments.beside.unwrap_or(usual);
+    ensure!((least..=MAX_SESSIONS).contains(&beside), "--beside is from {least} to {MAX_SESSIONS}");
     ensure!(
         (0.0..=1000.0).contains(&arguments.rate),
         "--rate is from 0 to 1000 (timers tick in milliseconds)"
@@ -221,7 +224,7 @@ fn plan(arguments: &Load) -> anyhow::Result<Plan> {
         warm_up: Duration::from_secs(1),
         size,
         rate: if arguments.mode == Mode::Small { 0.0 } else { arguments.rate },
-        beside: arguments.beside,
+        beside,
         beside_rate: arguments.bulk_rate,
         count: arguments.count,
     })

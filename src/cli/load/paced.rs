@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
@@ -13,18 +14,19 @@ use super::run::{Interval, Run};
 use super::viewer::Viewer;
 
 /// Sessions that send a message, wait for its echo, and do it again.
-struct Pingers {
+pub(super) struct Pingers {
     sessions: JoinSet<anyhow::Result<()>>,
     latency: Arc<Latency>,
     trips: Arc<AtomicU64>,
 }
 
 impl Pingers {
-    async fn start(run: &Run) -> anyhow::Result<Self> {
+    /// Opens `count` sessions, which begin at once.
+    pub(super) async fn start(run: &Run, count: usize) -> anyhow::Result<Self> {
         let mut pingers =
             Self { sessions: JoinSet::new(), latency: Arc::new(Latency::new()?), trips: Arc::default() };
         let pace = (run.plan.rate > 0.0).then(|| Duration::from_secs_f64(1.0 / run.plan.rate));
-        let viewers = run.open(run.plan.sessions).await?;
+        let viewers = run.open(count).await?;
         let share = pace.unwrap_or_default() / u32::try_from(viewers.len().max(1))?;
         for (number, mut viewer) in viewers.into_iter().enumerate() {
             viewer.order(Order::Echo).await?;
@@ -34,6 +36,14 @@ impl Pingers {
             pingers.sessions.spawn(ping(viewer, run.plan.size, begin, pace, latency, trips));
         }
         Ok(pingers)
+    }
+
+    /// Round trips so far, all sessions together; fails if one has ended.
+    pub(super) fn trips(&mut self) -> anyhow::Result<u64> {
+        if let Some(ended) = self.sessions.try_join_next() {
+            ended?.context("a session ended before its time")?;
+        }
+        Ok(self.trips.load(Ordering::Relaxed))
     }
 
     async fn measure(&mut self, run: &Run) -> anyhow::Result<Interval> {
@@ -77,7 +87,7 @@ async fn ping(
 
 /// Round trips.
 pub(super) async fn round_trips(run: &Run) -> anyhow::Result<Report> {
-    let mut pingers = Pingers::start(run).await?;
+    let mut pingers = Pingers::start(run, run.plan.sessions).await?;
     let interval = pingers.measure(run).await?;
     let mut report = Report::default();
     interval.report_events(&mut report, "trip", "round trip");
@@ -88,7 +98,7 @@ pub(super) async fn round_trips(run: &Run) -> anyhow::Result<Report> {
 /// Round trips without and with bulk sessions beside them.
 pub(super) async fn fairness(run: &Run) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    let mut alone = Pingers::start(run).await?;
+    let mut alone = Pingers::start(run, run.plan.sessions).await?;
     alone.measure(run).await?;
     report.add_latency("alone_", "alone", &alone.latency);
     drop(alone);
@@ -106,7 +116,7 @@ pub(super) async fn fairness(run: &Run) -> anyhow::Result<Report> {
             anyhow::bail!("the proxy closed a bulk session") as anyhow::Result<()>
         });
     }
-    let mut beside = Pingers::start(run).await?;
+    let mut beside = Pingers::start(run, run.plan.sessions).await?;
     let before = (received.load(Ordering::Relaxed), Instant::now());
     beside.measure(run).await?;
     let moved = (received.load(Ordering::Relaxed) - before.0) as f64 / before.1.elapsed().as_secs_f64();
@@ -120,7 +130,7 @@ pub(super) async fn fairness(run: &Run) -> anyhow::Result<Report> {
 /// Round trips without and with viewers that do not read while their consoles send all they can.
 pub(super) async fn stalled(run: &Run) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    let mut alone = Pingers::start(run).await?;
+    let mut alone = Pingers::start(run, run.plan.sessions).await?;
     alone.measure(run).await?;
     report.add_latency("alone_", "alone", &alone.latency);
     let before = run.memory().ok();
@@ -132,7 +142,7 @@ pub(super) async fn stalled(run: &Run) -> anyhow::Result<Report> {
     sleep(Duration::from_secs(1)).await;
     alone.latency = Arc::new(Latency::new()?);
     drop(alone);
-    let mut beside = Pingers::start(run).await?;
+    let mut beside = Pingers::start(run, run.plan.sessions).await?;
     beside.measure(run).await?;
     report.add_latency("beside_", "beside stalled", &beside.latency);
     report.add_some("p99_ratio", "p99 beside stalled / alone", ratio(&report, "p99_us"), "");

@@ -11,7 +11,7 @@ use super::report::Report;
 use super::source::{Source, parallel};
 use super::url::ViewerUrl;
 use super::viewer::{Dialer, Viewer};
-use super::watch::Watch;
+use super::watch::{Cpu, Watch};
 
 /// Sessions opened at once: a storm is what `setups` measures, not what precedes a measurement.
 const OPENING: usize = 32;
@@ -29,12 +29,19 @@ pub(super) struct Plan {
     pub(super) size: usize,
     /// Messages a second and session; 0 is one after the other.
     pub(super) rate: f64,
-    /// Sessions beside the measured ones (fairness, stalled).
+    /// Sessions beside the measured ones (fairness, stalled, setups).
     pub(super) beside: usize,
     /// Bytes a second of each session beside; 0 is as fast as it goes.
     pub(super) beside_rate: u64,
     /// Set-ups in all.
     pub(super) count: usize,
+}
+
+impl Plan {
+    /// From one message of a session to its next; none if they follow each other at once.
+    pub(super) fn pace(&self) -> Duration {
+        if self.rate > 0.0 { Duration::from_secs_f64(1.0 / self.rate) } else { Duration::ZERO }
+    }
 }
 
 /// One run: who connects how, to where, and who is watched.
@@ -52,8 +59,8 @@ pub(super) struct Run {
 pub(super) struct Interval {
     pub(super) seconds: f64,
     pub(super) count: u64,
-    /// CPU seconds of the watched process.
-    pub(super) cpu: Option<f64>,
+    /// What the watched process used.
+    pub(super) cpu: Option<Cpu>,
 }
 
 impl Run {
@@ -100,12 +107,12 @@ impl Run {
             ended?.context("a session ended before its time")?;
             bail!("a session ended before its time");
         }
-        let cpu = cpu.zip(cpu_after).map(|(before, after)| after - before);
+        let cpu = cpu.zip(cpu_after).map(|(before, after)| after.since(before));
         Ok(Interval { seconds, count: to - from, cpu })
     }
 
-    fn cpu(&self) -> Option<f64> {
-        self.watch.map(Watch::cpu_seconds)
+    pub(super) fn cpu(&self) -> Option<Cpu> {
+        self.watch.map(Watch::cpu)
     }
 
     /// Bytes of anonymous memory of the watched process.
@@ -144,8 +151,10 @@ impl Interval {
     pub(super) fn report_bytes(&self, report: &mut Report) {
         let bytes = self.count as f64;
         report.add("mb_per_s", "throughput", bytes / self.seconds / 1e6, "MB/s");
-        let cost = self.cpu.map(|cpu| cpu / (bytes / 1e9));
-        report.add_some("cpu_s_per_gb", "proxy's CPU per GB", cost, "s");
+        let gigabytes = bytes / 1e9;
+        report.add_some("cpu_s_per_gb", "proxy's CPU per GB", self.cpu.map(|cpu| cpu.all / gigabytes), "s");
+        let own = self.cpu.map(|cpu| cpu.user / gigabytes);
+        report.add_some("user_s_per_gb", "of it its own code's", own, "s");
         self.report_load(report);
     }
 
@@ -153,13 +162,13 @@ impl Interval {
     pub(super) fn report_events(&self, report: &mut Report, key: &str, label: &str) {
         let events = self.count as f64;
         report.add(&format!("{key}_per_s"), &format!("{label}s per second"), events / self.seconds, "");
-        let cost = self.cpu.map(|cpu| cpu / events * 1e6);
+        let cost = self.cpu.map(|cpu| cpu.all / events * 1e6);
         report.add_some(&format!("cpu_us_per_{key}"), &format!("proxy's CPU per {label}"), cost, "us");
         self.report_load(report);
     }
 
     fn report_load(&self, report: &mut Report) {
-        let cores = self.cpu.map(|cpu| cpu / self.seconds);
+        let cores = self.cpu.map(|cpu| cpu.all / self.seconds);
         report.add_some("cpu_cores", "proxy's CPU in use", cores, "cores");
     }
 }

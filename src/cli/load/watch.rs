@@ -11,12 +11,25 @@ pub(super) struct Watch {
     pid: u32,
 }
 
-/// The fields of /proc/PID/stat that count here, in clock ticks.
+/// CPU seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cpu {
+    /// In the program's own code; the rest is the kernel's, on its behalf.
+    pub(super) user: f64,
+    pub(super) all: f64,
+}
+
+impl Cpu {
+    pub(super) fn since(self, before: Self) -> Self {
+        Self { user: self.user - before.user, all: self.all - before.all }
+    }
+}
+
+/// The fields of /proc/PID/stat that count here, in clock ticks; children that ended and were waited for included.
 struct Stat {
     parent: u32,
-    own: u64,
-    /// Of children that ended and were waited for.
-    waited: u64,
+    user: u64,
+    system: u64,
 }
 
 impl Watch {
@@ -28,9 +41,11 @@ impl Watch {
     }
 
     /// User and system seconds so far, all threads, ended children included.
-    pub(super) fn cpu_seconds(self) -> f64 {
-        let ticks: u64 = self.tree().iter().filter_map(|pid| stat(*pid)).map(|s| s.own + s.waited).sum();
-        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+    pub(super) fn cpu(self) -> Cpu {
+        let stats = self.tree().into_iter().filter_map(stat);
+        let (user, system) = stats.fold((0, 0), |(u, s), stat| (u + stat.user, s + stat.system));
+        let seconds = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+        Cpu { user: seconds(user), all: seconds(user + system) }
     }
 
     /// Memory of its own that is resident (RssAnon), in bytes; pages shared with a file do not count.
@@ -64,7 +79,7 @@ fn stat(pid: u32) -> Option<Stat> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     let parent = u32::try_from(number(1)?).ok()?;
-    Some(Stat { parent, own: number(11)? + number(12)?, waited: number(13)? + number(14)? })
+    Some(Stat { parent, user: number(11)? + number(13)?, system: number(12)? + number(14)? })
 }
 
 fn anonymous(pid: u32) -> Option<u64> {
@@ -80,7 +95,7 @@ mod tests {
     #[test]
     fn this_process_and_its_children_are_seen() {
         let watch = Watch::new(std::process::id()).unwrap();
-        assert!(watch.anonymous_bytes() > 0 && watch.cpu_seconds() >= 0.0);
+        assert!(watch.anonymous_bytes() > 0 && watch.cpu().all >= watch.cpu().user - 1.0);
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let seen = watch.tree().contains(&child.id());
         child.kill().unwrap();

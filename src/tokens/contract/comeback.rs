@@ -199,6 +199,9 @@ fn revoked(h: &Harness) {
             token.pass(WINDOW - INSTANT);
             token.keep(A, WINDOW, Keep::Kept);
         }
+        // Others come and go: who tidies up behind them must not take it for one of them.
+        let other = Story::begin(h);
+        assert_eq!(now(token.store.revoke(Revoke::Token(other.key))), Ok(1));
         let next = key();
         token.resume(secret, next, B, true);
         let elsewhere = Revoke::Target("elsewhere".into());

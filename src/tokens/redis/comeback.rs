@@ -11,6 +11,9 @@ use super::names::TokenNames;
 use super::script::Step;
 use super::{SLACK, Steps, hex, ms, parse, strange};
 
+/// How much longer than it has to be a live session's token is noted where revocations look.
+const AHEAD: Duration = Duration::from_secs(600);
+
 /// What a confirm is told of the viewer's way back.
 pub(super) fn add(confirm: &mut Cmd, offer: &Offer) {
     // 0 is no limit; a session that may last no time at all lasts a millisecond.
@@ -69,7 +72,8 @@ impl Steps {
         }
     }
 
-    /// Where revocations look it stands as long: noted first, so that it is never kept without being found.
+    /// Where revocations look it stands as long: noted first, so that it is never kept without being found; and well
+    /// ahead, so that this is one call nearly always.
     pub(super) async fn keep(
         &self,
         names: &TokenNames,
@@ -77,15 +81,21 @@ impl Steps {
         grant: &Grant,
         window: Duration,
     ) -> Result<Keep, StoreError> {
-        self.note(names, grant, window).await?;
-        let mut keep = self.script(Step::Keep, names);
-        keep.arg(hex(nonce)).arg(ms(window)).arg(ms(SLACK));
-        match self.call::<String>(&keep).await?.as_str() {
-            "kept" => Ok(Keep::Kept),
-            "taken" => Ok(Keep::Taken),
-            "gone" => Ok(Keep::Gone),
-            other => Err(strange(other)),
+        for noted in [Duration::ZERO, window + AHEAD] {
+            if !noted.is_zero() {
+                self.note(names, grant, noted).await?;
+            }
+            let mut keep = self.script(Step::Keep, names);
+            keep.arg(hex(nonce)).arg(ms(window)).arg(ms(SLACK)).arg(ms(noted));
+            match self.call::<String>(&keep).await?.as_str() {
+                "kept" => return Ok(Keep::Kept),
+                "taken" => return Ok(Keep::Taken),
+                "gone" => return Ok(Keep::Gone),
+                "unnoted" => {}
+                other => return Err(strange(other)),
+            }
         }
+        Err(strange("a token that was noted and is not"))
     }
 
     pub(super) async fn forget(&self, names: &TokenNames, nonce: Nonce) -> Result<(), StoreError> {

@@ -74,6 +74,8 @@ pub struct Place {
     pub source: String,
     /// The token it was opened with.
     pub token: TokenKey,
+    /// Whether nobody else comes in while it is there, whatever they want.
+    pub alone: bool,
     /// What is listed of it.
     pub record: String,
 }
@@ -81,6 +83,7 @@ pub struct Place {
 impl Place {
     fn keys(&self) -> [String; 4] {
         let console = self.console.as_ref();
+        let alone = if self.alone { "!" } else { "" };
         [
             console.map_or("-".to_owned(), |(target, protocol)| {
                 names::counted("console", &format!("{protocol}:{target}"))
@@ -88,7 +91,8 @@ impl Place {
             names::counted("project", self.project.as_str()),
             names::counted("source", &self.source),
             // Enough to tell a console's viewers apart.
-            self.token.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+            self.token.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>()
+                + alone,
         ]
     }
 }
@@ -137,6 +141,8 @@ pub struct News {
     pub entries: Vec<(u64, String)>,
     /// Whether there is more.
     pub more: bool,
+    /// The time now, by the same clock.
+    pub now: u64,
 }
 
 impl RedisStore {
@@ -311,7 +317,7 @@ impl RedisStore {
         let steps = Arc::clone(&self.steps);
         self.begin(async move {
             let answer: Vec<String> = steps.call(&news).await?;
-            let [history, cursor, missing, entries @ ..] = &answer[..] else {
+            let [history, cursor, missing, now, entries @ ..] = &answer[..] else {
                 return Err(strange("an unknown answer about the log"));
             };
             let entry = |pair: &[String]| Some((time(pair.first()?)?, pair.get(1)?.clone()));
@@ -321,6 +327,7 @@ impl RedisStore {
                 cursor: cursor.clone(),
                 missing: time(missing),
                 more: read.len() >= PAGE,
+                now: now.parse().map_err(strange)?,
                 entries: read,
             })
         })

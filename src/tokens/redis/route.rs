@@ -75,6 +75,11 @@ impl Route {
         }
     }
 
+    /// Whether tokens are on different servers, so that a call can have one token's keys at most.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(..))
+    }
+
     /// A connection to a primary that passed the checks.
     pub(super) async fn connect(&self) -> Result<Connection, LinkError> {
         match self {

@@ -186,6 +186,78 @@ impl Drop for Server {
     }
 }
 
+/// A primary, its replica, and the Sentinel that promotes it.
+pub(crate) struct Guarded {
+    pub(crate) primary: Server,
+    pub(crate) replica: Server,
+    pub(crate) sentinel: Server,
+}
+
+impl Guarded {
+    pub(crate) fn start(service: &str) -> Self {
+        let primary = Server::start(&[]);
+        let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port().to_string()]);
+        replica.follows(&primary);
+        let sentinel = Server::sentinel(service, &primary);
+        until("the replica's discovery", || {
+            let known: Vec<Vec<String>> = sentinel.ask(&["SENTINEL", "REPLICAS", service]);
+            (known.len() == 1).then_some(())
+        });
+        Self { primary, replica, sentinel }
+    }
+}
+
+/// Three primaries, and a replica of the first, which has the live sessions.
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Server>,
+}
+
+impl Cluster {
+    pub(crate) fn start() -> Self {
+        let buses = [(); 4].map(|()| free_port().to_string());
+        let node = |bus: &String| {
+            let timeout = ["--cluster-node-timeout", "2000"];
+            Server::start(&[&["--cluster-enabled", "yes", "--cluster-port", bus][..], &timeout].concat())
+        };
+        let nodes: Vec<_> = buses.iter().map(node).collect();
+        let mut ranges = [(0, 5460), (5461, 10922), (10923, 16383)];
+        let fleet: i32 = nodes[0].ask(&["CLUSTER", "KEYSLOT", "{fleet}"]);
+        ranges.sort_by_key(|(first, last)| !(*first..=*last).contains(&fleet));
+        for (at, (first, last)) in ranges.iter().enumerate() {
+            let _: String = nodes[at].ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]);
+            let slots = [first, last].map(ToString::to_string);
+            let _: String = nodes[at].ask(&["CLUSTER", "ADDSLOTSRANGE", &slots[0], &slots[1]]);
+        }
+        for (node, bus) in nodes.iter().zip(&buses).skip(1) {
+            let _: String = nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), bus]);
+        }
+        let agreed = |node: &Server| {
+            let report: String = node.ask(&["CLUSTER", "INFO"]);
+            report.contains("cluster_state:ok") && report.contains("cluster_known_nodes:4")
+        };
+        until("the cluster", || nodes.iter().all(agreed).then_some(()));
+        let first: String = nodes[0].ask(&["CLUSTER", "MYID"]);
+        let _: String = nodes[3].ask(&["CLUSTER", "REPLICATE", &first]);
+        nodes[3].follows(&nodes[0]);
+        Self { nodes }
+    }
+
+    /// Its setting for `tokens.store`: two nodes are named, the others are found.
+    pub(crate) fn url(&self) -> String {
+        format!("redis-cluster://127.0.0.1:{},127.0.0.1:{}", self.nodes[1].port(), self.nodes[2].port())
+    }
+
+    /// The replica takes over. It asks nobody: the old primary has not heard of it yet.
+    pub(crate) fn take_over(&self) {
+        self.nodes[3].follows(&self.nodes[0]);
+        let _: String = self.nodes[3].ask(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
+        until("the takeover", || {
+            let told = |node: &Server| !node.ask::<String>(&["CLUSTER", "NODES"]).contains("myself,slave");
+            (told(&self.nodes[3]) && !told(&self.nodes[0])).then_some(())
+        });
+    }
+}
+
 fn spawn(port: u16, arguments: &[String], dir: &Path) -> Child {
     let log = File::options().create(true).append(true).open(dir.join("redis.log")).expect("a log file");
     let mut command = Command::new("redis-server");

@@ -147,10 +147,11 @@ fn the_contract_sees_what_the_scripts_compare() {
             "if not back then return 'lost' end",
         ),
         ("if back.holder ~= ARGV[1] then return 'taken' end", ""),
+        ("if till > noted then return 'unnoted' end", ""),
         ("if back and back.holder == ARGV[1] then", "if back then"),
         ("if now >= till or (ends", "if now > till or (ends"),
         ("or (ends > 0 and now >= ends) then", "then"),
-        ("redis.call('DEL', KEYS[3])\nlocal token", "local token"),
+        ("redis.call('DEL', KEYS[at + 2])\n  local token", "local token"),
     ] {
         let broken = harness(Scripts::new().edited(from, to));
         let seen = catch_unwind(AssertUnwindSafe(|| {

@@ -11,6 +11,7 @@ pub(crate) mod console;
 mod devtools;
 pub(crate) mod examples;
 pub(crate) mod files;
+pub(crate) mod fleet;
 pub(crate) mod hypervisor;
 mod keys;
 pub(crate) mod keystone;

@@ -186,12 +186,12 @@ fn latency(options: &Options) -> Vec<Group> {
     let arguments =
         format!("fairness --sessions 1 --rate 200 --beside 1 --bulk-rate 50000000 --seconds {seconds}");
     groups.push(group("fairness", &few, &arguments, rounds));
-    // The same messages a second, over few sessions and over many.
+    // The same messages a second, over few sessions and over many; a plain copy shows what the kernel adds.
     let many = if options.quick { 1000 } else { 8000 };
     for sessions in [10, many] {
         let rate = 2000.0 / f64::from(sessions);
         let arguments = format!("rtt --sessions {sessions} --rate {rate} --seconds {seconds}");
-        groups.push(group(format!("flat-{sessions}"), &[Consolegate], &arguments, rounds));
+        groups.push(group(format!("flat-{sessions}"), &few, &arguments, rounds));
     }
     groups
 }
@@ -208,6 +208,13 @@ fn sessions(options: &Options) -> Vec<Group> {
     if !options.quick {
         let others = [Haproxy, Websocat];
         groups.push(group("setups", &others, &format!("setups --sessions 32 --count {count}"), rounds));
+    }
+    if !options.quick {
+        // Whether newcomers get in while everybody else is busy: 4,000 round trips a second.
+        for (load, beside) in [("newcomers-0", ""), ("newcomers-8000", " --beside 8000 --rate 0.5")] {
+            let arguments = format!("setups --sessions 8 --count 4000{beside}");
+            groups.push(group(load, &[Consolegate, TokioCopy, Haproxy], &arguments, rounds));
+        }
     }
     let counts: &[usize] = if options.quick { &[100, 1000] } else { &[100, 1000, 8000] };
     let others: &[Peer] = if options.quick { &[] } else { &[TokioCopy, Haproxy] };

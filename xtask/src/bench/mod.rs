@@ -62,11 +62,14 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     let verdicts = verdict::judge(&results);
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     let about = report::About::new(options, &parts, minutes);
-    ui::result(&report::text(&about, &results, &verdicts));
+    let reached = parts.dir.join("reached.json");
+    let before = verdict::Before::load(&reached);
+    ui::result(&report::text(&about, &results, &verdicts, &before));
     results.save(&parts.dir.join("results.json"))?;
     if options.write || !options.quick && options.only.is_none() {
         let charts = chart::write(&results)?;
-        report::write(&about, &results, &verdicts, &charts)?;
+        report::write(&about, &results, &verdicts, &before, &charts)?;
+        verdict::Before::save(&reached, &verdicts)?;
     }
     let missed = verdicts.iter().filter(|verdict| verdict.missed()).count();
     if missed > 0 && options.strict {

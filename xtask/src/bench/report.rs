@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::Options;
 use super::measure::Results;
 use super::parts::{self, Parts};
-use super::verdict::Verdict;
+use super::verdict::{Before, Verdict};
 use crate::project::root;
 
 /// What the figures were measured on and how.
@@ -88,8 +88,9 @@ pub(super) fn shown(value: Option<f64>) -> String {
     }
 }
 
-fn verdicts(verdicts: &[Verdict]) -> Table {
-    let mut table = Table::new(&["what", "against", "ours", "theirs", "reached", "mark", ""]);
+/// `before`: what was reached the last time.
+fn verdicts(verdicts: &[Verdict], before: &Before) -> Table {
+    let mut table = Table::new(&["what", "against", "ours", "theirs", "reached", "run before", "mark", ""]);
     for row in verdicts {
         let unit = if row.unit.is_empty() { String::new() } else { format!(" {}", row.unit) };
         let sized =
@@ -99,13 +100,13 @@ fn verdicts(verdicts: &[Verdict]) -> Table {
         } else {
             format!("<= {}", shown(Some(row.at_most)))
         };
-        let reached = if row.more { row.value.map(f64::recip) } else { row.value };
         table.0.push(vec![
             row.what.clone(),
             row.against.clone(),
             sized(row.ours),
             sized(row.theirs),
-            shown(reached),
+            shown(row.reached()),
+            shown(before.of(row)),
             mark,
             row.word().to_owned(),
         ]);
@@ -116,7 +117,8 @@ fn verdicts(verdicts: &[Verdict]) -> Table {
 /// A load's title, and the figures shown of it: key, head, and the factor to the unit shown.
 type Shape = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-const THROUGHPUT: &[(&str, &str)] = &[("mb_per_s", "MB/s"), ("cpu_s_per_gb", "CPU s/GB")];
+const THROUGHPUT: &[(&str, &str)] =
+    &[("mb_per_s", "MB/s"), ("cpu_s_per_gb", "CPU s/GB"), ("user_s_per_gb", "own code's")];
 const TRIPS: &[(&str, &str)] = &[
     ("p50_us", "p50 us"),
     ("p99_us", "p99 us"),
@@ -129,6 +131,12 @@ const MEMORY: &[(&str, &str)] = &[
     ("kib_empty", "KiB of the process"),
 ];
 
+const NEWCOMERS: &[(&str, &str)] = &[
+    ("setup_per_s", "a second"),
+    ("p50_us", "p50 us"),
+    ("p99_us", "p99 us"),
+    ("beside_trip_per_s", "round trips beside a second"),
+];
 const SCREEN: &[(&str, &str)] = &[("frames_per_s", "frames a second"), ("cpu_us_per_frame", "CPU us each")];
 
 const SHAPES: &[Shape] = &[
@@ -145,6 +153,8 @@ const SHAPES: &[Shape] = &[
         "Round trips of 64 bytes one after the other, 16 sessions",
         &[("trip_per_s", "a second"), ("cpu_us_per_trip", "CPU us each")],
     ),
+    ("flat-10", "The same 2,000 round trips a second: 10 sessions", TRIPS),
+    ("flat-8000", "The same 2,000 round trips a second: 8,000 sessions", TRIPS),
     (
         "setups",
         "Set-ups, 32 at a time (ours spends a token each)",
@@ -154,6 +164,12 @@ const SHAPES: &[Shape] = &[
             ("p50_us", "p50 us"),
             ("p99_us", "p99 us"),
         ],
+    ),
+    ("newcomers-0", "Newcomers, 8 at a time, when nobody else is there", NEWCOMERS),
+    (
+        "newcomers-8000",
+        "Newcomers, 8 at a time, while 8,000 sessions make a round trip each in 2 s",
+        NEWCOMERS,
     ),
     (
         "fairness",
@@ -206,12 +222,12 @@ fn tables(results: &Results) -> Vec<(&'static str, Table)> {
 }
 
 /// All of it for a terminal.
-pub(super) fn text(about: &About, results: &Results, rows: &[Verdict]) -> String {
+pub(super) fn text(about: &About, results: &Results, rows: &[Verdict], before: &Before) -> String {
     let mut text = format!("\n{}\n", about.text);
     for (title, table) in tables(results) {
         let _ = write!(text, "\n{title}\n{}", table.plain());
     }
-    let _ = write!(text, "\nWhat is to be reached\n{}", verdicts(rows).plain());
+    let _ = write!(text, "\nWhat is to be reached\n{}", verdicts(rows, before).plain());
     for failure in &results.failures {
         let _ = writeln!(text, "\nnot measured: {failure}");
     }
@@ -223,6 +239,7 @@ pub(super) fn write(
     about: &About,
     results: &Results,
     rows: &[Verdict],
+    before: &Before,
     charts: &[(String, &'static str)],
 ) -> Result<()> {
     let path = root().join("BENCHMARKING.md");
@@ -231,7 +248,7 @@ pub(super) fn write(
     for (title, table) in tables(results) {
         let _ = write!(all, "### {title}\n\n{}\n", table.markdown());
     }
-    let mut marks = verdicts(rows).markdown();
+    let mut marks = verdicts(rows, before).markdown();
     for (file, title) in charts {
         let _ = write!(marks, "\n![{title}]({file})\n");
     }

@@ -4,7 +4,9 @@
 -- KEYS[2], its claim:  claimed NONCE LEASE GRANT-ID                written by proxies alone
 --                      spent NONCE FORGET PROTOCOL
 -- KEYS[3], who may come back, a hash written by proxies: history, grant; holder and whether it is pending;
---                      current and previous, hashes of secrets; left, how often; till and ends, how long
+--                      current and previous, hashes of secrets; left, how often; till and ends, how long; noted,
+--                      until when revocations of many find the token
+-- A revocation has several tokens' keys, three each: there `at` says which.
 --
 -- Times are milliseconds of this server's clock. They decide; the keys' own expiry only tidies up behind them.
 
@@ -33,8 +35,8 @@ local function not_primary()
 end
 
 -- The token, or nil; and whether it is there, but of another history.
-local function token(history)
-  local value = redis.call('GET', KEYS[1])
+local function token(history, at)
+  local value = redis.call('GET', KEYS[at or 1])
   if not value then
     return nil, false
   end
@@ -46,8 +48,8 @@ local function token(history)
 end
 
 -- The claim or tombstone in force, or nil. A claim is of one grant: what was revoked since is not held.
-local function claim(token, now)
-  local value = redis.call('GET', KEYS[2])
+local function claim(token, now, at)
+  local value = redis.call('GET', KEYS[(at or 1) + 1])
   if not value then
     return nil
   end
@@ -66,7 +68,7 @@ end
 -- Who may come back, or nil; and whether it is there, but of another history.
 local function comeback(history, now)
   local got = redis.call(
-    'HMGET', KEYS[3], 'history', 'grant', 'holder', 'pending', 'current', 'previous', 'left', 'till', 'ends'
+    'HMGET', KEYS[3], 'history', 'grant', 'holder', 'pending', 'current', 'previous', 'left', 'till', 'ends', 'noted'
   )
   if not got[1] then
     return nil, false
@@ -79,7 +81,7 @@ local function comeback(history, now)
   end
   return {
     grant = got[2], holder = got[3], pending = got[4] == '1', current = got[5], previous = got[6],
-    left = tonumber(got[7]), till = till, ends = ends > 0 and ends or nil,
+    left = tonumber(got[7]), till = till, ends = ends > 0 and ends or nil, noted = tonumber(got[10]),
   }, false
 end
 

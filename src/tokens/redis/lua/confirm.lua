@@ -16,7 +16,7 @@ elseif not claim.spent then
     local ends = ARGV[7] == '0' and '0' or ms(now + ARGV[7])
     redis.call(
       'HSET', KEYS[3], 'history', history, 'grant', token.grant, 'holder', ARGV[1], 'pending', '0', 'current', ARGV[4],
-      'previous', ARGV[4], 'left', ARGV[5], 'till', ms(now + ARGV[6]), 'ends', ends
+      'previous', ARGV[4], 'left', ARGV[5], 'till', ms(now + ARGV[6]), 'ends', ends, 'noted', ms(token.expiry)
     )
     redis.call('PEXPIRE', KEYS[3], ms(ARGV[6] + ARGV[3]))
   end

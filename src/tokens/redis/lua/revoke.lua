@@ -1,10 +1,14 @@
--- Whether there was an unspent token. Nobody comes back to a spent one either.
+-- KEYS: of one token or of several, three each
+-- How many unspent ones there were. Nobody comes back to a spent one either.
 local history = history()
 if not history then return not_primary() end
 local now = now()
-redis.call('DEL', KEYS[3])
-local token = token(history)
-if not token or (now >= token.expiry and not claim(token, now)) then
-  return 0
+local revoked = 0
+for at = 1, #KEYS, 3 do
+  redis.call('DEL', KEYS[at + 2])
+  local token = token(history, at)
+  if token and (now < token.expiry or claim(token, now, at)) then
+    revoked = revoked + redis.call('DEL', KEYS[at])
+  end
 end
-return redis.call('DEL', KEYS[1])
+return revoked

@@ -132,6 +132,7 @@ fn proxies_alone_say_who_lives_and_both_end_it() {
         project: "p".into(),
         source: "192.0.2.1".to_owned(),
         token: key(),
+        alone: false,
         record: "{}".to_owned(),
     };
     let session = place.session;

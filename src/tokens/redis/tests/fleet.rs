@@ -1,18 +1,12 @@
 //! Sentinels and clusters: the same store, found in other ways.
 
 use super::*;
+use testing::{Cluster, Guarded};
 
 /// The primary is killed; the Sentinel promotes its replica, and the store follows.
 #[test]
 fn sentinels_lead_to_the_new_primary_and_old_tokens_are_fenced() {
-    let mut primary = Server::start(&[]);
-    let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port().to_string()]);
-    replica.follows(&primary);
-    let sentinel = Server::sentinel("tokens", &primary);
-    until("the replica's discovery", || {
-        let known: Vec<Vec<String>> = sentinel.ask(&["SENTINEL", "REPLICAS", "tokens"]);
-        (known.len() == 1).then_some(())
-    });
+    let Guarded { mut primary, replica, sentinel } = Guarded::start("tokens");
     // One of the Sentinels is not there.
     let nodes = format!("127.0.0.1:{},127.0.0.1:{}", testing::free_port(), sentinel.port());
     let by = |place: &str| {
@@ -44,48 +38,6 @@ fn sentinels_lead_to_the_new_primary_and_old_tokens_are_fenced() {
     assert!(matches!(&answer, Err(StoreError::Unavailable(why)) if why.contains("other")), "{answer:?}");
 }
 
-/// Three primaries, and a replica of the first.
-struct Cluster {
-    nodes: Vec<Server>,
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let buses = [(); 4].map(|()| testing::free_port().to_string());
-        let node = |bus: &String| {
-            Server::start(&[
-                "--cluster-enabled",
-                "yes",
-                "--cluster-port",
-                bus,
-                "--cluster-node-timeout",
-                "2000",
-            ])
-        };
-        let nodes: Vec<_> = buses.iter().map(node).collect();
-        for (at, slots) in [("0", "5460"), ("5461", "10922"), ("10923", "16383")].into_iter().enumerate() {
-            let _: String = nodes[at].ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]);
-            let _: String = nodes[at].ask(&["CLUSTER", "ADDSLOTSRANGE", slots.0, slots.1]);
-        }
-        for (node, bus) in nodes.iter().zip(&buses).skip(1) {
-            let _: String = nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), bus]);
-        }
-        let agreed = |node: &Server| {
-            let report: String = node.ask(&["CLUSTER", "INFO"]);
-            report.contains("cluster_state:ok") && report.contains("cluster_known_nodes:4")
-        };
-        until("the cluster", || nodes.iter().all(agreed).then_some(()));
-        let first: String = nodes[0].ask(&["CLUSTER", "MYID"]);
-        let _: String = nodes[3].ask(&["CLUSTER", "REPLICATE", &first]);
-        nodes[3].follows(&nodes[0]);
-        Self { nodes }
-    }
-
-    fn url(&self) -> String {
-        format!("redis-cluster://127.0.0.1:{},127.0.0.1:{}", self.nodes[1].port(), self.nodes[2].port())
-    }
-}
-
 #[test]
 fn a_cluster_keeps_each_token_on_one_node_and_fences_a_node_that_failed_over() {
     let cluster = Cluster::start();
@@ -102,13 +54,7 @@ fn a_cluster_keeps_each_token_on_one_node_and_fences_a_node_that_failed_over() {
         assert_eq!(now(store.confirm(*token, A)), Ok(Confirm::Confirmed));
         assert_eq!(now(store.claim(*token, B)), Ok(Claim::Spent(Protocol::Serial)));
     }
-    cluster.nodes[3].follows(&cluster.nodes[0]);
-    // A takeover asks nobody: the old primary has not heard of it.
-    let _: String = cluster.nodes[3].ask(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
-    until("the takeover", || {
-        let told = |node: &Server| !node.ask::<String>(&["CLUSTER", "NODES"]).contains("myself,slave");
-        (told(&cluster.nodes[3]) && !told(&cluster.nodes[0])).then_some(())
-    });
+    cluster.take_over();
     let moved = |token: &&TokenKey| {
         let answer = until("the new primary", || now(store.claim(**token, A)).ok());
         assert!(matches!(answer, Claim::Won(_) | Claim::Unknown), "{answer:?}");

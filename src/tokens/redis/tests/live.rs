@@ -13,6 +13,7 @@ fn place(target: &str, project: &str, source: &str) -> Place {
         project: project.into(),
         source: source.to_owned(),
         token: key(),
+        alone: false,
         record: format!("{{\"of\": \"{target} {project}\"}}"),
     }
 }
@@ -92,6 +93,28 @@ fn who_is_back_meets_no_one_but_others() {
     assert_eq!(now(y.enter("y", &stranger, Manner::Deny, only)), Ok(Entry::InUse));
     now(x.leave("x", &[first.session])).unwrap();
     assert_eq!(entered(now(y.enter("y", &stranger, Manner::Deny, only))), 0);
+}
+
+#[test]
+fn who_wants_a_console_alone_keeps_everybody_else_out() {
+    let server = Server::start(&[]);
+    let (x, y) = (open(&server), open(&server));
+    let first = Place { alone: true, ..place("a", "p", "192.0.2.1") };
+    assert_eq!(entered(now(x.enter("x", &first, Manner::Deny, NO_LIMITS))), 0);
+    let second = place("a", "p", "192.0.2.1");
+    for manner in [Manner::Deny, Manner::Share, Manner::Steal] {
+        assert_eq!(now(y.enter("y", &second, manner, NO_LIMITS)), Ok(Entry::InUse));
+    }
+    // But not itself, when it is back; and nobody on another console.
+    let back = Place { session: Uuid::new_v4(), ..first.clone() };
+    let entry = now(y.enter("y", &back, Manner::Deny, NO_LIMITS)).unwrap();
+    assert!(matches!(entry, Entry::Entered { others: 0, before: 1, .. }), "{entry:?}");
+    let elsewhere = Place { console: Some(("a".into(), Protocol::Vnc)), ..second.clone() };
+    assert_eq!(entered(now(y.enter("y", &elsewhere, Manner::Share, NO_LIMITS))), 0);
+    now(x.leave("x", &[first.session])).unwrap();
+    assert_eq!(now(x.enter("x", &second, Manner::Share, NO_LIMITS)), Ok(Entry::InUse));
+    now(y.leave("y", &[back.session])).unwrap();
+    assert_eq!(entered(now(x.enter("x", &second, Manner::Share, NO_LIMITS))), 0);
 }
 
 #[test]

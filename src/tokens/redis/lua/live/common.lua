@@ -6,7 +6,8 @@
 --   sessions:PROXY   a hash: SESSION to ENTERED CONSOLE PROJECT SOURCE TOKEN RECORD; its field '' has the history in
 --                    which all of the proxy's sessions are there
 --   traffic:PROXY    a hash: SESSION to what it has moved
---   CONSOLE          a set of SESSION:TOKEN, to count them by; '-' is none
+--   CONSOLE          a set of SESSION:TOKEN, to count them by; '-' is none; a TOKEN that ends with '!' is of one who
+--                    wants the console alone
 --   PROJECT, SOURCE  sets of SESSION, to count them by
 
 local LIVE = 'consolegate:live:{fleet}:'

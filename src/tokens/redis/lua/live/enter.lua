@@ -7,13 +7,15 @@ if not history then return not_primary() end
 local now = now()
 bury(now)
 local proxy, session = ARGV[1], ARGV[3]
-local there, before = 0, 0
+local there, before, alone = 0, 0, false
 if ARGV[4] ~= '-' then
-  local end_ = ':' .. ARGV[7]
+  local token = string.match(ARGV[7], '^%x+')
   for _, member in ipairs(redis.call('SMEMBERS', LIVE .. ARGV[4])) do
-    if string.sub(member, -#end_) ~= end_ then
+    local other, its, mark = string.match(member, '^(.-):(%x+)(!?)$')
+    if its ~= token then
       there = there + 1
-    elseif member ~= session .. end_ then
+      alone = alone or mark == '!'
+    elseif other ~= session then
       before = before + 1
     end
   end
@@ -25,7 +27,7 @@ end
 local known = redis.call('HGET', LIVE .. 'sessions:' .. proxy, session)
 if known then
   return { 'entered', string.match(known, '^%d+'), ms(there), ms(before) }
-elseif ARGV[9] == 'deny' and there > 0 then
+elseif alone or (ARGV[9] == 'deny' and there > 0) then
   return { 'in-use' }
 elseif ARGV[9] == 'share' and ARGV[4] ~= '-' and tonumber(ARGV[10]) ~= 0 and there >= tonumber(ARGV[10]) then
   return { 'target' }
