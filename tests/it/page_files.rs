@@ -57,7 +57,7 @@ async fn the_serial_pages_log_is_every_byte_and_its_text_what_is_read() {
     let (name, text) = downloaded(dir.path(), ".txt").await;
     assert!(name.starts_with("serial-console-20"), "{name}");
     let text = String::from_utf8(text).expect("UTF-8");
-    assert!(text.starts_with("line 0\nline 1\n") && text.ends_with("line 199\ngrün\nlogin:\n"), "{text}");
+    assert!(text.starts_with("line 0\nline 1\n") && text.ends_with("line 199\ngrün \nlogin:\n"), "{text}");
 
     // The panel's section with the whole log.
     page.click_on(".tools > .button[aria-label='Settings']").await;
