@@ -11,9 +11,12 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
+
+use support::{Directory, Process, free_port, reachable};
+
+mod support;
 
 /// Watchers of each line.
 const CROWDS: [usize; 6] = [1, 2, 10, 50, 100, 200];
@@ -44,18 +47,11 @@ const SLACK: usize = 1024 * 1024;
 const PROJECT: &str = "9c53a566cb3443ab910cf0daebca90c4";
 const TOKEN: &str = "a-fixed-token-for-benches";
 
-/// The program, one worker, in a directory of its own; gone when dropped.
+/// The program with one worker.
 struct Server {
-    child: Child,
+    process: Process,
     api: u16,
     proxy: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// A line with its watchers.
@@ -74,19 +70,16 @@ struct Watcher {
 fn main() {
     // `cargo test` runs benches once, to see that they work: few will do.
     let quick = !std::env::args().any(|argument| argument == "--bench");
-    let dir = std::env::temp_dir().join(format!("consolegate-hub-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).expect("a directory");
+    let dir = Directory::new("hub");
     let console = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port for the lines");
     let at = console.local_addr().expect("its address");
     let (crowds, deliveries, rounds) =
         if quick { (&CROWDS[..3], 100, 1) } else { (&CROWDS[..], DELIVERIES, ROUNDS) };
-    let server = Server::start(&dir, at);
+    let server = Server::start(dir.path(), at);
     costs(&server, &console, crowds, (deliveries, rounds));
     drop(server);
-    let server = Server::start(&dir, at);
+    let server = Server::start(dir.path(), at);
     memory(&server, &console, if quick { 4 } else { DEAF });
-    drop(server);
-    let _ = std::fs::remove_dir_all(&dir);
 }
 
 /// CPU time for each watcher.
@@ -114,7 +107,7 @@ fn costs(server: &Server, console: &TcpListener, crowds: &[usize], (deliveries, 
     for (count, each) in crowds.iter().zip(&medians) {
         let megabyte = each * 1e6 / PIECE as f64;
         println!(
-            "{count:>4} watchers: {:.2} us a piece each, {:.2} ms a MB each",
+            "{count:>4} watching: {:.2} us a piece each, {:.2} ms a MB each",
             each * 1e6,
             megabyte * 1e3
         );
@@ -174,23 +167,16 @@ impl Server {
         }
         let file = dir.join("consolegate.toml");
         std::fs::write(&file, text).expect("a configuration");
-        let log = std::fs::File::create(dir.join("consolegate.log")).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_consolegate"));
         command.args(["serve", "--config"]).arg(&file).env("RUST_LOG", "warn");
-        let output = log.try_clone().expect("a second handle");
-        let child = command.stdin(Stdio::null()).stdout(output).stderr(log).spawn().expect("the program");
-        let server = Self { child, api, proxy };
-        let begun = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, proxy)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "nobody listens on {proxy}");
-            thread::sleep(Duration::from_millis(10));
-        }
-        server
+        let process = Process::start(&mut command, &dir.join("consolegate.log"));
+        reachable(proxy);
+        Self { process, api, proxy }
     }
 
     /// CPU time of all its threads so far (`/proc/PID/task/TID/schedstat`, in nanoseconds).
     fn cpu(&self) -> Duration {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("its threads");
         let spent = threads.map(|thread| {
             let path = thread.expect("a thread").path().join("schedstat");
             let text = std::fs::read_to_string(path).expect("what it has run for");
@@ -201,7 +187,7 @@ impl Server {
 
     /// Bytes of memory of its own that are resident (`RssAnon`).
     fn anonymous(&self) -> usize {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its state");
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("its state");
         let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("its memory");
         line.split_whitespace().next().and_then(|field| field.parse::<usize>().ok()).expect("KiB") * 1024
     }
@@ -276,11 +262,10 @@ fn frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (opcode, short) = (bytes.first()? & 0x0f, usize::from(*bytes.get(1)?));
     Some(match short {
         126 => (opcode, 4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        127 => (opcode, 10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
+        127 => {
+            let len = u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?);
+            (opcode, 10, usize::try_from(len).ok()?)
+        }
         short => (opcode, 2, short),
     })
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).expect("a port").port()
 }

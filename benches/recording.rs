@@ -17,8 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
-/// Bytes relayed in one measured round.
-const TOTAL: usize = 64 << 20;
+/// What a console says at a time, and how often it does in one measured round.
+const PIECE: usize = 60 * 1024;
+const PIECES: usize = 1024;
+const TOTAL: usize = PIECE * PIECES;
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
@@ -69,7 +71,7 @@ async fn down(listener: &TcpListener, protocol: Protocol, block: &[u8], recorder
         use std::io::Write as _;
         target.set_nonblocking(false).expect("a blocking socket");
         let mut target = target;
-        for _ in 0..TOTAL / block.len() {
+        for _ in 0..PIECES {
             target.write_all(&block).expect("the relay reads");
         }
     });
@@ -78,7 +80,9 @@ async fn down(listener: &TcpListener, protocol: Protocol, block: &[u8], recorder
         viewer.set_nonblocking(false).expect("a blocking socket");
         let (mut viewer, mut buffer, mut total) = (viewer, vec![0; 256 * 1024], 0);
         while total < TOTAL {
-            total += viewer.read(&mut buffer).expect("the relay writes");
+            let count = viewer.read(&mut buffer).expect("the relay writes");
+            assert!(count > 0, "the end after {total} bytes");
+            total += count;
         }
         viewer.write_all(&[0x88, 0x80, 0, 0, 0, 0]).expect("a goodbye");
         let _ = viewer.read_to_end(&mut buffer);
@@ -107,13 +111,13 @@ fn recording(criterion: &mut Criterion) {
     // A boot log, with its colours and line ends; and a screen, which is noise.
     let line =
         b"\x1b[32m[  OK  ]\x1b[0m Started \x1b[0;1;39msystemd-journald.service\x1b[0m - Journal Service.\r\n";
-    let text: Vec<u8> = line.iter().copied().cycle().take(60 * 1024).collect();
+    let text: Vec<u8> = line.iter().copied().cycle().take(PIECE).collect();
     let mut noise = 1u32;
     let screen = std::iter::repeat_with(|| {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         noise.to_be_bytes()[0]
     });
-    let screen: Vec<u8> = screen.take(60 * 1024).collect();
+    let screen: Vec<u8> = screen.take(PIECE).collect();
     for (name, protocol, block) in [("VNC", Protocol::Vnc, &screen), ("serial", Protocol::Serial, &text)] {
         let mut group = criterion.benchmark_group(format!("recording, {name}, down"));
         group.sample_size(15);

@@ -7,7 +7,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,11 +14,11 @@ use std::time::{Duration, Instant};
 use consolegate::config::{Config, TokenFormat, TokenStore};
 use consolegate::ids::{Generation, GrantId, Protocol, RequestId};
 use consolegate::tokens::{Claim, Confirm, Grant, Nonce, Options, RedisStore, Store, Token, TokenKey};
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use support::{Directory, Process, free_port, reachable, redis};
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
 use uuid::Uuid;
 
 mod support;
@@ -83,37 +82,28 @@ fn calls(port: u16, server: &Process, size: Size) {
     let text = format!("[tokens]\nstore = \"redis://127.0.0.1:{port}/0\"\n");
     let config = Config::parse(&text, Path::new("bench.toml")).expect("a configuration");
     let TokenStore::Redis(settings) = config.tokens.store else { unreachable!("a Redis was asked for") };
-    let store = Arc::new(RedisStore::open(&settings).expect("a store"));
+    let store = RedisStore::open(&settings).expect("a store");
     let (bare, script) = bare(port);
     let runtime = runtime();
     let (mut ours, mut theirs, mut share) = (Vec::new(), Vec::new(), [Vec::new(), Vec::new()]);
     for _ in 0..size.rounds {
         let keys: Vec<_> = (0..size.tokens).map(|_| key()).collect();
-        let created = |at: usize, keys: Arc<Vec<TokenKey>>| {
-            let store = Arc::clone(&store);
-            async move { store.create(keys[at], grant(), TTL, 0).await.expect("a token") }
+        runtime.block_on(each(size.tokens, async |at| {
+            store.create(keys[at], grant(), TTL, 0).await.expect("a token");
+        }));
+        let spent = async |at: usize| {
+            let nonce = Nonce(at as u128);
+            assert!(matches!(store.claim(keys[at], nonce).await, Ok(Claim::Won(_))));
+            assert_eq!(store.confirm(keys[at], nonce).await, Ok(Confirm::Confirmed));
         };
-        let keys = Arc::new(keys);
-        runtime.block_on(each(&keys, created));
-        let spent = |at: usize, keys: Arc<Vec<TokenKey>>| {
-            let (store, nonce) = (Arc::clone(&store), Nonce(at as u128));
-            async move {
-                assert!(matches!(store.claim(keys[at], nonce).await, Ok(Claim::Won(_))));
-                assert_eq!(store.confirm(keys[at], nonce).await, Ok(Confirm::Confirmed));
+        let twice = async |_| {
+            for _ in 0..2 {
+                let mut call = redis::cmd("EVALSHA");
+                let answer = call.arg(&script).arg(0).query_async(&mut bare.clone()).await;
+                assert_eq!(answer, Ok(1_i64));
             }
         };
-        let twice = |_, _| {
-            let (mut bare, script) = (bare.clone(), script.clone());
-            async move {
-                for _ in 0..2 {
-                    let mut call = redis::cmd("EVALSHA");
-                    let answer: i64 =
-                        call.arg(&script).arg(0).query_async(&mut bare).await.expect("an answer");
-                    assert_eq!(answer, 1);
-                }
-            }
-        };
-        let mut timed = |rates: &mut Vec<f64>, share: &mut Vec<f64>, work: &mut dyn FnMut()| {
+        let timed = |rates: &mut Vec<f64>, share: &mut Vec<f64>, work: &mut dyn FnMut()| {
             let (before, begun) = (cpu(server.id()), Instant::now());
             work();
             let seconds = begun.elapsed().as_secs_f64();
@@ -121,8 +111,8 @@ fn calls(port: u16, server: &Process, size: Size) {
             share.push((cpu(server.id()) - before) / seconds);
         };
         let [our_share, their_share] = &mut share;
-        timed(&mut theirs, their_share, &mut || runtime.block_on(each(&keys, twice)));
-        timed(&mut ours, our_share, &mut || runtime.block_on(each(&keys, spent)));
+        timed(&mut theirs, their_share, &mut || runtime.block_on(each(size.tokens, twice)));
+        timed(&mut ours, our_share, &mut || runtime.block_on(each(size.tokens, spent)));
     }
     let (ours, theirs) = (median(ours), median(theirs));
     let [our_share, their_share] = share.map(|share| 100.0 * median(share));
@@ -149,27 +139,19 @@ fn bare(port: u16) -> (MultiplexedConnection, String) {
     take.recv().expect("a connection")
 }
 
-/// Does `work` for each key, [`CALLERS`] at a time.
-async fn each<F>(
-    keys: &Arc<Vec<TokenKey>>,
-    work: impl Fn(usize, Arc<Vec<TokenKey>>) -> F + Clone + Send + 'static,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let next = Arc::new(AtomicUsize::new(0));
-    let callers = (0..CALLERS).map(|_| {
-        let (next, keys, work) = (Arc::clone(&next), Arc::clone(keys), work.clone());
-        async move {
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                if at >= keys.len() {
-                    return;
-                }
-                work(at, Arc::clone(&keys)).await;
+/// Does `work` for each of so many, [`CALLERS`] at a time.
+async fn each(count: usize, work: impl AsyncFn(usize)) {
+    let next = AtomicUsize::new(0);
+    let callers = (0..CALLERS).map(|_| async {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= count {
+                return;
             }
+            work(at).await;
         }
     });
-    callers.collect::<JoinSet<_>>().join_all().await;
+    join_all(callers).await;
 }
 
 fn key() -> TokenKey {

@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -130,6 +130,10 @@ pub struct Gauges {
     pub unauthenticated: usize,
     /// Servers known.
     pub targets: usize,
+    /// Registered servers that this process cannot use.
+    pub unusable_targets: usize,
+    /// How long ago the shared inventory was last known to be up to date.
+    pub inventory_age: Duration,
     /// Whether no new consoles are taken.
     pub draining: bool,
     /// Claims and confirms of tokens that the store's failovers and restarts have voided.
@@ -164,6 +168,8 @@ struct Inner {
     /// Connections of each worker, as it counts them itself.
     loads: OnceLock<Vec<Arc<AtomicUsize>>>,
     targets: Gauge,
+    unusable_targets: Gauge,
+    inventory_age: Gauge<f64, AtomicU64>,
     draining: Gauge,
     fenced: Counter,
     audit_lines: Counter,
@@ -214,6 +220,16 @@ impl Default for Metrics {
             ),
             loads: OnceLock::new(),
             targets: add.metric("targets", "Servers in the inventory", Gauge::default()),
+            unusable_targets: add.metric(
+                "unusable_targets",
+                "Registered servers that this process cannot use",
+                Gauge::default(),
+            ),
+            inventory_age: add.in_seconds(
+                "inventory_age",
+                "Since the shared inventory was last known to be up to date",
+                Gauge::default(),
+            ),
             draining: add.metric("draining", "1 from SIGTERM on", Gauge::default()),
             fenced: add.metric(
                 "fenced",
@@ -352,6 +368,8 @@ impl Metrics {
         }
         inner.unauthenticated.set(gauge(now.unauthenticated));
         inner.targets.set(gauge(now.targets));
+        inner.unusable_targets.set(gauge(now.unusable_targets));
+        inner.inventory_age.set(now.inventory_age.as_secs_f64());
         inner.draining.set(i64::from(now.draining));
         raise(&inner.fenced, now.fenced);
         if let Some((lines, lost, waiting, failing)) = now.audit {
@@ -400,6 +418,8 @@ mod tests {
             bytes_to_viewer: 10,
             audit: Some((5, 0, 0, false)),
             fenced: 3,
+            unusable_targets: 2,
+            inventory_age: Duration::from_millis(250),
             ..Gauges::default()
         };
         let text = metrics.render(&now);
@@ -421,6 +441,8 @@ mod tests {
             "consolegate_audit_lines_total 5\n",
             "consolegate_draining 0\n",
             "consolegate_fenced_total 3\n",
+            "consolegate_unusable_targets 2\n",
+            "consolegate_inventory_age_seconds 0.25\n",
         ] {
             assert!(text.contains(line), "no {line:?} in\n{text}");
         }

@@ -34,6 +34,7 @@ impl Process {
 }
 
 /// A redis-server that keeps nothing on disk, and its port.
+#[allow(dead_code, reason = "not every bench needs one")]
 pub(crate) fn redis(dir: &Path) -> (Process, u16) {
     let port = free_port();
     let mut command = Command::new("redis-server");

@@ -4,6 +4,7 @@ use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http_body_util::{Either, Full};
 
+use crate::fleet::SharedInventory;
 use crate::metrics::{self, Gauges};
 use crate::proxy::Traffic;
 
@@ -18,6 +19,8 @@ pub(super) fn respond(admin: &Admin, draining: bool) -> Reply {
         bytes_to_target: to_target,
         unauthenticated: admin.proxy.unauthenticated(),
         targets: admin.registry.inventory().len(),
+        unusable_targets: admin.registry.unusable().len(),
+        inventory_age: admin.inventory.as_ref().map(SharedInventory::age).unwrap_or_default(),
         draining,
         fenced: admin.roster.fenced(),
         audit: admin.audit.stats().map(|stats| (stats.lines, stats.lost, stats.waiting, stats.failing)),

@@ -19,13 +19,13 @@ use subtle::ConstantTimeEq as _;
 use crate::api::Source;
 use crate::audit::{Audit, Event, Kind};
 use crate::config;
-use crate::fleet::Roster;
+use crate::fleet::{Roster, SharedInventory};
 use crate::ids::RequestId;
 use crate::metrics::Metrics;
 use crate::net::file_body::FileBody;
 use crate::proxy::Proxy;
 use crate::relay::record::LibraryError;
-use crate::targets::Registry;
+use crate::targets::{Registrar, Registry};
 use crate::tokens::Revoker;
 use crate::web::Web;
 
@@ -55,6 +55,10 @@ pub struct Admin {
     proxy: Arc<Proxy>,
     roster: Roster,
     registry: Arc<Registry>,
+    /// What targets are registered with, if with anything.
+    registrar: Option<Arc<dyn Registrar>>,
+    /// What they are shared by, if they are.
+    inventory: Option<SharedInventory>,
     revoker: Revoker,
     audit: Audit,
     metrics: Metrics,
@@ -88,13 +92,34 @@ impl Admin {
         let token = credential.token.as_ref();
         let token = token.map(|token| Sha256::digest(token.expose_secret().as_bytes()).into());
         let (audit, metrics) = (Audit::default(), Metrics::default());
-        Self { token, proxy, roster, registry, revoker, audit, metrics, pages: None }
+        Self {
+            token,
+            proxy,
+            roster,
+            registry,
+            registrar: None,
+            inventory: None,
+            revoker,
+            audit,
+            metrics,
+            pages: None,
+        }
     }
 
     /// The same with the operator's page.
     #[must_use]
     pub fn with_pages(self, pages: Web) -> Self {
         Self { pages: Some(pages), ..self }
+    }
+
+    /// The same with somebody who keeps what is registered, and with what it is shared by.
+    #[must_use]
+    pub fn registering(
+        self,
+        registrar: Option<Arc<dyn Registrar>>,
+        inventory: Option<SharedInventory>,
+    ) -> Self {
+        Self { registrar, inventory, ..self }
     }
 
     /// The same with what operators do written down, and with these metrics to show.
@@ -179,10 +204,14 @@ impl Admin {
                 match method {
                     Method::GET | Method::HEAD => targets::show(&self.registry, &target),
                     Method::PUT => {
+                        let expected = targets::expected(request.headers())?;
                         let document = body(request.into_body()).await?;
-                        targets::put(self, target, document, asked).await
+                        targets::put(self, target, document, expected, asked).await
                     }
-                    Method::DELETE => targets::remove(self, target, asked).await,
+                    Method::DELETE => {
+                        let expected = targets::expected(request.headers())?;
+                        targets::remove(self, target, expected, asked).await
+                    }
                     _ => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
                 }
             }
@@ -237,6 +266,10 @@ impl Admin {
             "live" => Ok(respond(StatusCode::OK, &json!({"status": "live"}))),
             "ready" if draining => {
                 let body = json!({"status": "draining", "sessions": sessions});
+                Ok(respond(StatusCode::SERVICE_UNAVAILABLE, &body))
+            }
+            "ready" if self.inventory.as_ref().is_some_and(|inventory| !inventory.is_loaded()) => {
+                let body = json!({"status": "inventory", "sessions": sessions});
                 Ok(respond(StatusCode::SERVICE_UNAVAILABLE, &body))
             }
             "ready" if !self.roster.is_ready().await => {

@@ -68,6 +68,11 @@ impl Refusal {
         Self::new(StatusCode::NOT_IMPLEMENTED, "ADMIN.0015", message)
     }
 
+    pub(super) fn condition() -> Self {
+        let message = "If-Match takes one revision in quotes, or *; If-None-Match takes * only; one of them.";
+        Self::new(StatusCode::BAD_REQUEST, "ADMIN.0019", message)
+    }
+
     pub(super) fn respond(self, id: RequestId) -> Reply {
         let mut error = json!({"code": self.code, "message": self.message, "request_id": id.to_string()});
         if !self.problems.is_empty() {
@@ -109,6 +114,10 @@ impl From<RegistryError> for Refusal {
             RegistryError::Durable(_) | RegistryError::Record(..) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN.0012", message)
             }
+            RegistryError::Differs => Self::new(StatusCode::PRECONDITION_FAILED, "ADMIN.0020", message),
+            RegistryError::Shared(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN.0021", message),
+            RegistryError::Full(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "ADMIN.0022", message),
+            RegistryError::Unusable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "ADMIN.0023", message),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! `/v1/targets`: the inventory, from files and from the database.
+//! `/v1/targets`: the inventory, from files and from what was registered, here or with the fleet.
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::header::{ETAG, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use http::{HeaderValue, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
@@ -10,13 +11,16 @@ use crate::audit::{Event, Kind};
 use crate::config::target_to_json;
 use crate::fleet;
 use crate::ids::TargetId;
-use crate::targets::{Change, Entry, Registry, RegistryError, Source};
+use crate::targets::{Change, Entry, Expected, Registrar, Registry, RegistryError, Source};
 use crate::tokens::{Revoke, Revoked};
 
 use super::{Admin, Asked, Refusal, Reply, done, respond};
 
 /// The most targets one answer lists; `next` leads on.
 const MAX_LIMIT: usize = 1000;
+
+/// The most targets one answer names that cannot be used here; more have one reason, a key that is missing.
+const MAX_UNUSABLE: usize = 100;
 
 /// `GET /v1/targets?limit=&marker=&project=`: by id, after `marker`.
 pub(super) fn list(registry: &Registry, query: &str) -> Result<Reply, Refusal> {
@@ -43,59 +47,123 @@ pub(super) fn list(registry: &Registry, query: &str) -> Result<Reply, Refusal> {
     all.truncate(limit);
     let next = all.last().filter(|_| more).map(|entry| entry.target.id.clone());
     let targets: Vec<_> = all.iter().map(|entry| view(registry, entry)).collect();
-    Ok(respond(StatusCode::OK, &json!({"targets": targets, "next": next})))
+    let mut list = json!({"targets": targets, "next": next});
+    let unusable = registry.unusable();
+    if !unusable.is_empty() {
+        let named =
+            unusable.iter().take(MAX_UNUSABLE).map(|(id, reason)| json!({"id": id, "reason": reason}));
+        list["unusable"] = json!({"count": unusable.len(), "targets": named.collect::<Vec<_>>()});
+    }
+    Ok(respond(StatusCode::OK, &list))
 }
 
 /// `GET /v1/targets/{id}`.
 pub(super) fn show(registry: &Registry, id: &TargetId) -> Result<Reply, Refusal> {
-    let entry = registry.inventory().find(id).ok_or(RegistryError::Unknown)?;
-    Ok(respond(StatusCode::OK, &view(registry, &entry)))
+    if let Some(entry) = registry.inventory().find(id) {
+        return Ok(one(registry, &entry, StatusCode::OK));
+    }
+    Err(match registry.registered(id).map(|one| one.target) {
+        Some(Err(reason)) => RegistryError::Unusable(reason).into(),
+        _ => RegistryError::Unknown.into(),
+    })
 }
 
 fn view(registry: &Registry, entry: &Entry) -> Value {
-    let source = registry.source(&entry.target.id).map(|source| match source {
-        Source::File => "file",
-        Source::Database => "database",
-    });
-    json!({"target": target_to_json(&entry.target), "source": source})
+    let source = registry.source(&entry.target.id);
+    let mut view = json!({"target": target_to_json(&entry.target), "source": source.map(Source::as_str)});
+    if source.is_some_and(|source| source != Source::File)
+        && let Some(revision) = registry.revision(&entry.target.id)
+    {
+        view["revision"] = revision.into();
+    }
+    view
 }
 
-/// `PUT /v1/targets/{id}`: on disk and in force when it is answered. Consoles of a server that went elsewhere
-/// end.
+/// A target alone, with its revision as an ETag.
+fn one(registry: &Registry, entry: &Entry, status: StatusCode) -> Reply {
+    let view = view(registry, entry);
+    let mut reply = respond(status, &view);
+    let tag = view["revision"].as_str().and_then(|tag| HeaderValue::from_str(&format!("\"{tag}\"")).ok());
+    if let Some(tag) = tag {
+        reply.headers_mut().insert(ETAG, tag);
+    }
+    reply
+}
+
+/// What a change is made on: `If-Match: "REVISION"` or `*`, `If-None-Match: *`, or nothing (RFC 9110 section 13.1).
+pub(super) fn expected(headers: &HeaderMap) -> Result<Expected, Refusal> {
+    let single = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => value.to_str().map(|text| Some(text.trim())).map_err(|_| ()),
+            _ => Err(()),
+        }
+    };
+    let unknown = |()| Refusal::condition();
+    let (matches, differs) = (single(IF_MATCH).map_err(unknown)?, single(IF_NONE_MATCH).map_err(unknown)?);
+    match (matches, differs) {
+        (None, None) => Ok(Expected::Anything),
+        (Some("*"), None) => Ok(Expected::Something),
+        (None, Some("*")) => Ok(Expected::Nothing),
+        (Some(tag), None) => {
+            let revision = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            let revision = revision.filter(|tag| tag.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+            revision.map(|tag| Expected::Revision(tag.to_owned())).ok_or_else(Refusal::condition)
+        }
+        _ => Err(Refusal::condition()),
+    }
+}
+
+/// `PUT /v1/targets/{id}`: kept and in force when it is answered. Consoles of a server that went elsewhere end.
 pub(super) async fn put(
     admin: &Admin,
     id: TargetId,
     document: Value,
+    expected: Expected,
     asked: Asked,
 ) -> Result<Reply, Refusal> {
-    let change =
-        change(admin, &id, (asked, "target-put"), move |registry, id| registry.put(id, &document)).await?;
+    // First this: without it the document is of no interest.
+    let registrar = registrar(admin)?;
+    // It may name files, which are looked at.
+    let (registry, key) = (Arc::clone(&admin.registry), id.clone());
+    let read = tokio::task::spawn_blocking(move || registry.read(&key, &document)).await;
+    let target = read.map_err(|_| Refusal::crashed())??;
+    let work = async move { registrar.put(target, expected).await };
+    let change = change(admin, &id, (asked, "target-put"), work).await?;
     let entry = admin.registry.inventory().find(&id).ok_or(RegistryError::Unknown)?;
     let status = if change.created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(respond(status, &view(&admin.registry, &entry)))
+    Ok(one(&admin.registry, &entry, status))
 }
 
 /// `DELETE /v1/targets/{id}`: its tokens open nothing any more, its consoles end.
-pub(super) async fn remove(admin: &Admin, id: TargetId, asked: Asked) -> Result<Reply, Refusal> {
-    change(admin, &id, (asked, "target-removed"), Registry::remove).await?;
+pub(super) async fn remove(
+    admin: &Admin,
+    id: TargetId,
+    expected: Expected,
+    asked: Asked,
+) -> Result<Reply, Refusal> {
+    let (registrar, target) = (registrar(admin)?, id.clone());
+    let work = async move { registrar.remove(target, expected).await };
+    change(admin, &id, (asked, "target-removed"), work).await?;
     Ok(done())
+}
+
+fn registrar(admin: &Admin) -> Result<Arc<dyn Registrar>, Refusal> {
+    Ok(admin.registrar.clone().ok_or(RegistryError::NoDatabase)?)
 }
 
 async fn change(
     admin: &Admin,
     id: &TargetId,
     (asked, what): (Asked, &'static str),
-    work: impl FnOnce(&Registry, &TargetId) -> Result<Change, RegistryError> + Send + 'static,
+    work: impl Future<Output = Result<Change, RegistryError>> + Send + 'static,
 ) -> Result<Change, Refusal> {
-    let (registry, target) = (Arc::clone(&admin.registry), id.clone());
-    // The disk decides how long this takes; other sessions of this worker must not wait for it. A caller that
-    // hangs up meanwhile does not stop it, so what follows from the change is done beside it, in a task.
-    let (revoker, audit) = (admin.revoker.clone(), admin.audit.clone());
+    // A caller that hangs up meanwhile does not stop it: it, and what follows from it, is done in a task.
+    let (revoker, audit, id) = (admin.revoker.clone(), admin.audit.clone(), id.clone());
     let inventory = Arc::clone(admin.registry.inventory());
     let worked = tokio::spawn(async move {
-        let id = target.clone();
-        let changed = tokio::task::spawn_blocking(move || work(&registry, &target)).await;
-        let change = changed.map_err(|_| Refusal::crashed())??;
+        let change = work.await?;
         let ended = match change.void {
             true => {
                 let why = fleet::why(inventory.find(&id).as_deref());

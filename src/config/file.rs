@@ -1,7 +1,7 @@
 //! The settings as users write them: each read, checked and given its default, in the order of the example.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
@@ -12,8 +12,8 @@ use super::section::{Fault, Section};
 use super::target_file::Targets;
 use super::{
     Admin, Config, ConfigError, GeneratedCredentials, Limits, Listen, Problem, Proxy, Resume, Tls,
-    TokenFormat, Tokens, audit, auth_file, certificate, dialects, document, recording, target_file,
-    token_store, units,
+    TokenFormat, Tokens, audit, auth_file, certificate, dialects, document, inventory, recording,
+    target_file, token_store, units,
 };
 
 /// Largest count any limit takes; beyond it, it is a slip.
@@ -51,7 +51,8 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
     let mut targets = Targets::default();
     targets.cannot_be_recorded = recording.is_none();
     targets.read(root);
-    let (inventory_file, inventory_database) = inventory(root.section("inventory"), &mut targets, elsewhere);
+    let section = root.section("inventory");
+    let inventory = inventory::inventory(section, &tokens.store, &mut targets, elsewhere);
     let targets = targets.list;
     let project = targets.first().map_or("local", |target| target.project.as_str());
     let auth = auth_file::auth(root.section("auth"), &listen, project, &mut generated);
@@ -73,8 +74,9 @@ pub(super) fn config(root: &Section<'_>, elsewhere: &mut Vec<Problem>) -> Config
         auth,
         audit,
         recording,
-        inventory_file,
-        inventory_database,
+        inventory_file: inventory.file,
+        inventory_database: inventory.database,
+        shared_inventory: inventory.shared,
         targets,
         generated,
         source: None,
@@ -280,28 +282,6 @@ fn limits(section: Section<'_>) -> Limits {
 /// A checked number as a count.
 fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-fn inventory(
-    section: Section<'_>,
-    targets: &mut Targets,
-    elsewhere: &mut Vec<Problem>,
-) -> (Option<PathBuf>, Option<PathBuf>) {
-    let file = section.path("file");
-    let database = section.path("database");
-    if let Some(path) = &file {
-        match target_list(path, targets) {
-            Ok(()) => {}
-            Err(ConfigError::Invalid(problems)) => elsewhere.extend(problems),
-            Err(ConfigError::Unreadable { path, source }) => {
-                let message =
-                    format!("{}: cannot be read: {source}; make it, or remove this line", path.display());
-                section.problem("file", message);
-            }
-        }
-    }
-    section.finish();
-    (file, database)
 }
 
 /// Reads an inventory's own file, which holds `[[target]]` and nothing else, on top of `targets`.

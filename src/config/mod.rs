@@ -15,6 +15,7 @@ mod dialects;
 mod document;
 mod error;
 mod file;
+mod inventory;
 mod recording;
 mod secret;
 mod section;
@@ -37,6 +38,7 @@ pub use audit::{Audit, OnAuditFailure};
 pub use auth::{AccessKey, Auth, BasicUser, FixedToken, Keystone, Permission, Role};
 pub use certificate::{DEVELOPMENT_ORGANIZATION, is_development};
 pub use error::{ConfigError, Problem};
+pub use inventory::SealKey;
 pub use recording::{OnRecordingFailure, Record, Recording};
 pub use secret::{PrivateFileError, read_private};
 pub use serial_hub::SerialHub;
@@ -80,6 +82,9 @@ pub struct Config {
     pub inventory_file: Option<PathBuf>,
     /// A database of more targets, which the admin API writes.
     pub inventory_database: Option<PathBuf>,
+    /// The keys that seal targets in the token store, where all members of a fleet have them, the first for new
+    /// ones; `None`: they are not shared.
+    pub shared_inventory: Option<Vec<SealKey>>,
     /// Targets from the configuration file and from `inventory_file`; ids are unique.
     pub targets: Vec<Target>,
     /// Credentials that were made because none were written: to be printed once.

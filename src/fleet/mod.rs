@@ -9,6 +9,7 @@
 //! With a store in memory the process is the whole fleet: nothing is shared, and the same is true.
 
 mod event;
+mod inventory;
 mod lifecycle;
 mod listed;
 mod predecessor;
@@ -28,6 +29,7 @@ use crate::tokens::{self, Grant, Manner, Most, Place, RedisStore, Sharing, Store
 
 use event::{Event, Line, Whom};
 
+pub use inventory::SharedInventory;
 pub use lifecycle::{void, why};
 pub use listed::{Listed, Moved};
 pub use predecessor::{Broken, Predecessor, Question, Reply, Wish};

@@ -22,14 +22,14 @@ use tracing::debug;
 use crate::admin::{Admin, Content};
 use crate::api::{self, Api, Source};
 use crate::audit::Audit;
-use crate::fleet::Roster;
+use crate::fleet::{Roster, SharedInventory};
 use crate::limits::{Cap, CapPermit};
 use crate::metrics::Metrics;
 use crate::net::stream::ViewerStream;
 use crate::net::tls::TlsAcceptor;
 use crate::net::workers::Accepted;
 use crate::proxy::{Connection, Proxy};
-use crate::targets::Registry;
+use crate::targets::{Registrar, Registry};
 use crate::tokens::Store;
 use crate::web::Web;
 use crate::ws;
@@ -78,6 +78,9 @@ pub(super) struct Shared {
     /// Connections to the admin listener.
     pub(super) watchers: Cap,
     pub(super) registry: Arc<Registry>,
+    pub(super) registrar: Option<Arc<dyn Registrar>>,
+    /// What registered targets are shared by, if they are.
+    pub(super) inventory: Option<SharedInventory>,
     pub(super) store: Arc<dyn Store>,
     pub(super) audit: Audit,
     pub(super) metrics: Metrics,

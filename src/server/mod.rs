@@ -26,7 +26,7 @@ use crate::once::Once;
 use crate::proxy::{self, Proxy};
 use crate::relay::End;
 use crate::relay::record::{RecordError, Recorder};
-use crate::targets::{Changes, DialPolicy, Registry, RegistryError};
+use crate::targets::{Changes, DialPolicy, RegistryError};
 use crate::tokens::{
     Fingerprinter, Live, MemoryStore, Metered, Movable, RedisSetupError, RedisStore, Revoke, Revoker, Store,
     TokenError,
@@ -35,6 +35,7 @@ use crate::web::{InvalidFrameAncestor, Web};
 
 mod connection;
 mod handover;
+mod inventory;
 mod succession;
 
 pub use connection::http;
@@ -81,6 +82,12 @@ pub enum ServerError {
     /// The database of targets.
     #[error("inventory.database: {0}")]
     Inventory(#[from] RegistryError),
+    /// The keys of the shared inventory.
+    #[error("inventory.key_file: the keys cannot be used")]
+    Seals,
+    /// The process before this one knows the shared inventory, and goes on serving.
+    #[error("inventory.shared: the store does not answer, and the process before this one knows its targets")]
+    Unread,
     /// A page header that cannot be sent.
     #[error("proxy.frame_ancestors: {0}")]
     Pages(#[from] InvalidFrameAncestor),
@@ -185,8 +192,9 @@ impl Server {
         let (store, memory, redis) = open_store(&config, &clock)?;
         let once = redis.clone().map(|redis| redis as Arc<dyn Once>);
         let authenticator = Authenticator::new(&config, &clock, once)?;
-        // From here on what another process has: everything else that could fail is behind us.
         let mut old = heritage.control().map(Old::new);
+        let (registry, shared_inventory) = inventory::begin(&config, redis.as_ref(), old.is_some())?;
+        // From here on what another process has: everything else that could fail is behind us.
         if let Some(Estate { packed, ago }) = old.as_mut().map(Old::receive).transpose()? {
             info!(tokens = packed.len(), "taken over from the process before this one");
             if let Some(memory) = &memory {
@@ -201,8 +209,7 @@ impl Server {
             None => Audit::default(),
         };
         let fingerprints = Fingerprinter::random()?;
-        let database = config.inventory_database.as_deref();
-        let registry = Arc::new(Registry::new(config.targets.clone(), database)?);
+        let registrar = inventory::registrar(&config, &registry, shared_inventory.as_ref())?;
         let inventory = Arc::clone(registry.inventory());
         let fleet = Fleet::new(&config.proxy.name, redis);
         let metrics = Metrics::default();
@@ -234,6 +241,7 @@ impl Server {
         let admin =
             Admin::new(&config.admin, Arc::clone(&proxy), roster.clone(), Arc::clone(&registry), revoker);
         let admin = admin.observed(audit.clone(), metrics.clone()).with_pages(web.clone());
+        let admin = admin.registering(registrar.clone(), shared_inventory.clone());
         let inventory = Arc::clone(&inventory);
         let api = Api::new(&config, inventory, Arc::clone(&store), fingerprints, authenticator, clock, live);
         let shared = Arc::new(Shared {
@@ -248,6 +256,8 @@ impl Server {
             unauthenticated,
             watchers: Cap::new(connection::ADMIN_CONNECTIONS),
             registry,
+            registrar,
+            inventory: shared_inventory,
             store,
             audit,
             unready: AtomicBool::new(false),
@@ -309,15 +319,19 @@ impl Server {
             }
             Ok::<_, ServerError>(())
         };
-        match &roster {
-            Some(roster) => {
-                tokio::select! {
-                    served = serve => served?,
-                    () = roster.keep() => {}
-                }
-                roster.part().await;
+        let roster_kept = async {
+            match &roster {
+                Some(roster) => roster.keep().await,
+                None => std::future::pending().await,
             }
-            None => serve.await?,
+        };
+        tokio::select! {
+            served = serve => served?,
+            () = roster_kept => {}
+            () = inventory::follow(&shared) => {}
+        }
+        if let Some(roster) = &roster {
+            roster.part().await;
         }
         stop_recorder(&shared).await;
         drop(doors);

@@ -49,7 +49,7 @@ pub(super) async fn hand_over(
         error!(%error, "no hot restart; this process goes on");
         return Ok(Err(doors.open(listeners)?));
     }
-    shared.registry.release(true);
+    release(shared, true);
     let packed = memory.map(|memory| memory.movable.pack()).unwrap_or_default();
     let taken = Instant::now();
     match new.take_over(&packed).await {
@@ -60,7 +60,7 @@ pub(super) async fn hand_over(
         Err(why) => {
             error!(%why, "no hot restart; this process goes on");
             memory.iter().for_each(|memory| memory.movable.unpack(packed.clone(), taken.elapsed()));
-            shared.registry.release(false);
+            release(shared, false);
             if let Some(file) = audit_file
                 && let Err(error) = shared.audit.move_to(file).await
             {
@@ -68,6 +68,13 @@ pub(super) async fn hand_over(
             }
             Ok(Err(doors.open(listeners)?))
         }
+    }
+}
+
+/// Leaves the database to the new process; or takes it back.
+fn release(shared: &Shared, released: bool) {
+    if let Some(registrar) = &shared.registrar {
+        registrar.release(released);
     }
 }
 

@@ -113,17 +113,11 @@ impl Inventory {
         self.0.load().by_id.values().filter(|entry| wanted(&entry.target)).cloned().collect()
     }
 
-    /// Puts `target` in the place of the server of this id, or removes it; whether grants for it are void now.
-    /// Only one caller at a time: [`super::Registry`] sees to it.
-    pub(super) fn set(&self, id: &TargetId, target: Option<Target>) -> bool {
-        let old = self.0.load_full();
-        let new = old.with(id, target);
-        let void = match (old.by_id.get(id), new.by_id.get(id)) {
-            (Some(before), Some(after)) => before.generation != after.generation,
-            (before, _) => before.is_some(),
-        };
+    /// Puts `target` in the place of the server of this id, or removes it. Only one caller at a time:
+    /// [`super::Registry`] sees to it.
+    pub(super) fn set(&self, id: &TargetId, target: Option<Target>) {
+        let new = self.0.load().with(id, target);
         self.0.store(Arc::new(new));
-        void
     }
 }
 

@@ -1,87 +1,72 @@
-//! Where targets come from: files, which win, and the database beside them, which the admin API writes.
+//! Where targets come from: files, which win, and what a control plane registered, wherever that is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use crate::config::{Problem, Target, target_from_json, target_to_record};
+use crate::config::{Problem, Target, target_from_json};
 use crate::ids::TargetId;
 
-use super::durable::{Durable, DurableError};
-use super::inventory::{Changes, Inventory};
+use super::inventory::{Changes, Inventory, generation};
+use super::registrar::RegistryError;
+
+/// So many changes at once are made one by one; of more the inventory is made anew.
+const FEW: usize = 32;
 
 /// Where a target is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The configuration or the inventory file; the admin API does not change it.
     File,
-    /// The database.
+    /// The database of this process.
     Database,
+    /// The store that a fleet shares.
+    Shared,
 }
 
-/// Why a target was not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// What is wrong with it, by key.
-    #[error("the target is not right")]
-    Invalid(Vec<Problem>),
-    /// The id is a file's; change it there.
-    #[error("the target is in a file; change it there")]
-    InFile,
-    /// No such target.
-    #[error("no such target")]
-    Unknown,
-    /// There is no database.
-    #[error("no database is configured; set inventory.database")]
-    NoDatabase,
-    /// The database.
-    #[error(transparent)]
-    Durable(#[from] DurableError),
-    /// A record that was good when it was written: by another version, with other rules.
-    #[error("the target {0} in the database is not right: {1}")]
-    Record(String, String),
+impl Source {
+    /// Its name in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Database => "database",
+            Self::Shared => "shared",
+        }
+    }
 }
 
-/// What a change did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The id was not there before.
-    pub created: bool,
-    /// Consoles that are open must end: the server is gone, elsewhere, or has no console in this state.
-    pub void: bool,
+/// A registered target.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// Names this state of it; no two have the same.
+    pub revision: String,
+    /// The target, or why this process cannot use it.
+    pub target: Result<Target, String>,
 }
 
-/// Keeps the inventory what files and database say together.
+/// Keeps the inventory what files and registered targets say together.
 #[derive(Debug)]
 pub struct Registry {
     inventory: Arc<Inventory>,
-    durable: Option<Durable>,
-    /// Held through every change, so that disk, this and the inventory change in one order.
+    /// What registered targets are called.
+    source: Source,
+    /// Held through every change, so that this and the inventory change in one order.
     known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     files: BTreeSet<TargetId>,
-    database: BTreeMap<TargetId, Target>,
+    registered: BTreeMap<TargetId, Registered>,
 }
 
 impl Registry {
-    /// An inventory of the files' targets and of those in `database`.
-    ///
-    /// # Errors
-    /// If the database cannot be opened, or a record in it is not right.
-    pub fn new(files: Vec<Target>, database: Option<&Path>) -> Result<Self, RegistryError> {
-        let durable = database.map(Durable::open).transpose()?;
-        let mut known = Known::default();
-        for (id, document) in durable.iter().map(Durable::all).collect::<Result<Vec<_>, _>>()?.concat() {
-            known.database.insert(id.as_str().into(), record(&id, &document)?);
-        }
-        let registry = Self { inventory: Arc::default(), durable, known: Mutex::new(known) };
+    /// An inventory of the files' targets. `source` is where registered ones will come from.
+    pub fn new(files: Vec<Target>, source: Source) -> Self {
+        let registry = Self { inventory: Arc::default(), source, known: Mutex::default() };
         registry.replace_files(files);
-        Ok(registry)
+        registry
     }
 
     /// The inventory, always up to date.
@@ -89,26 +74,51 @@ impl Registry {
         &self.inventory
     }
 
-    /// Takes the files' targets as they are now. A database's target of the same id is not served meanwhile.
+    /// Takes the files' targets as they are now. A registered target of the same id is not served meanwhile.
     pub fn replace_files(&self, files: Vec<Target>) -> Changes {
         let mut known = self.known();
         known.files = files.iter().map(|target| target.id.clone()).collect();
-        let mut all = files;
-        for (id, target) in &known.database {
-            if known.files.contains(id) {
-                tracing::error!(target = %id, "the target is in a file and in the database; the file's is used");
-            } else {
-                all.push(target.clone());
-            }
-        }
-        self.inventory.replace(all)
+        self.inventory.replace(known.with(files))
     }
 
-    /// Closes the database, for another process to open it; or takes it back. Meanwhile it is not changed.
-    pub fn release(&self, released: bool) {
-        if let Some(durable) = &self.durable {
-            durable.release(released);
+    /// Takes all registered targets as they are now.
+    pub fn replace_registered(&self, registered: BTreeMap<TargetId, Registered>) -> Changes {
+        let mut known = self.known();
+        known.registered = registered;
+        self.renew(&known)
+    }
+
+    /// Takes what became of some registered targets, in this order; `None` is one that was removed.
+    pub fn apply(&self, news: Vec<(TargetId, Option<Registered>)>) -> Changes {
+        let mut known = self.known();
+        if news.len() > FEW {
+            news.into_iter().for_each(|(id, one)| known.note(id, one));
+            return self.renew(&known);
         }
+        let mut changes = Changes::default();
+        for (id, one) in news {
+            let target = one.as_ref().and_then(|one| one.target.clone().ok());
+            known.note(id.clone(), one);
+            if known.files.contains(&id) {
+                tell_hidden(&id);
+                continue;
+            }
+            let before = self.inventory.find(&id);
+            match (&before, &target) {
+                (None, None) => continue,
+                (None, Some(_)) => changes.added.push(id.clone()),
+                (Some(_), None) => changes.removed.push(id.clone()),
+                (Some(before), Some(target)) if before.target == *target => continue,
+                (Some(before), Some(target)) => {
+                    if before.generation != generation(target) {
+                        changes.moved.push(id.clone());
+                    }
+                    changes.changed.push(id.clone());
+                }
+            }
+            self.inventory.set(&id, target);
+        }
+        changes
     }
 
     /// Where the target of this id is written.
@@ -116,46 +126,51 @@ impl Registry {
         let known = self.known();
         match known.files.contains(id) {
             true => Some(Source::File),
-            false => known.database.contains_key(id).then_some(Source::Database),
+            false => known.registered.contains_key(id).then_some(self.source),
         }
     }
 
-    /// Registers the target, in the place of what there was under this id. On disk, and open to the proxy, when
-    /// this returns; it blocks.
+    /// The registered target of this id, also if a file's is served in its place.
+    pub fn registered(&self, id: &TargetId) -> Option<Registered> {
+        self.known().registered.get(id).cloned()
+    }
+
+    /// The revision of the registered target of this id.
+    pub fn revision(&self, id: &TargetId) -> Option<String> {
+        self.known().registered.get(id).map(|one| one.revision.clone())
+    }
+
+    /// Registered targets that this process cannot use, by id, each with the reason.
+    pub fn unusable(&self) -> Vec<(TargetId, String)> {
+        let known = self.known();
+        let reason = |(id, one): (&TargetId, &Registered)| {
+            one.target.as_ref().err().map(|reason| (id.clone(), reason.clone()))
+        };
+        known.registered.iter().filter_map(reason).collect()
+    }
+
+    /// The target of a caller's document, which may be registered here.
     ///
     /// # Errors
-    /// As [`RegistryError`] says; then nothing changed.
-    pub fn put(&self, id: &TargetId, document: &Value) -> Result<Change, RegistryError> {
-        let durable = self.durable.as_ref().ok_or(RegistryError::NoDatabase)?;
+    /// If the id is a file's, or with all that is wrong in the document.
+    pub fn read(&self, id: &TargetId, document: &Value) -> Result<Target, RegistryError> {
         let target = named(id, document).map_err(RegistryError::Invalid)?;
-        let mut known = self.known();
-        if known.files.contains(id) {
-            return Err(RegistryError::InFile);
+        match self.is_in_file(id) {
+            true => Err(RegistryError::InFile),
+            false => Ok(target),
         }
-        durable.put(id.as_str(), &target_to_record(&target).to_string())?;
-        let created = known.database.insert(id.clone(), target.clone()).is_none();
-        let ready = target.console_ready();
-        let moved = self.inventory.set(id, Some(target));
-        Ok(Change { created, void: moved || !ready })
     }
 
-    /// Removes the target; it blocks.
-    ///
-    /// # Errors
-    /// As [`RegistryError`] says; then nothing changed.
-    pub fn remove(&self, id: &TargetId) -> Result<Change, RegistryError> {
-        let durable = self.durable.as_ref().ok_or(RegistryError::NoDatabase)?;
-        let mut known = self.known();
-        let in_file = known.files.contains(id);
-        if !known.database.contains_key(id) {
-            return Err(if in_file { RegistryError::InFile } else { RegistryError::Unknown });
-        }
-        durable.remove(id.as_str())?;
-        known.database.remove(id);
-        if !in_file {
-            self.inventory.set(id, None);
-        }
-        Ok(Change { created: false, void: !in_file })
+    /// Whether a file has the target.
+    pub fn is_in_file(&self, id: &TargetId) -> bool {
+        self.known().files.contains(id)
+    }
+
+    /// Makes the inventory anew from the files' targets in it and from what is registered.
+    fn renew(&self, known: &Known) -> Changes {
+        let files = known.files.iter().filter_map(|id| self.inventory.find(id));
+        let files = files.map(|entry| entry.target.clone()).collect();
+        self.inventory.replace(known.with(files))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -163,12 +178,39 @@ impl Registry {
     }
 }
 
-fn record(id: &str, document: &str) -> Result<Target, RegistryError> {
-    let wrong = |what: String| RegistryError::Record(id.to_owned(), what);
-    let value: Value = serde_json::from_str(document).map_err(|error| wrong(error.to_string()))?;
-    named(&id.into(), &value).map_err(|problems| {
+impl Known {
+    fn note(&mut self, id: TargetId, one: Option<Registered>) {
+        match one {
+            Some(one) => _ = self.registered.insert(id, one),
+            None => _ = self.registered.remove(&id),
+        }
+    }
+
+    /// The files' targets and those registered ones that are served beside them.
+    fn with(&self, files: Vec<Target>) -> Vec<Target> {
+        let mut all = files;
+        for (id, one) in &self.registered {
+            if self.files.contains(id) {
+                tell_hidden(id);
+            } else if let Ok(target) = &one.target {
+                all.push(target.clone());
+            }
+        }
+        all
+    }
+}
+
+fn tell_hidden(id: &TargetId) {
+    tracing::error!(target = %id, "the target is in a file and is registered; the file's is used");
+}
+
+/// The target of a record that was kept; or what is wrong with it.
+pub fn target_of_record(id: &TargetId, document: &str) -> Result<Target, String> {
+    // Not the error's own text: it may quote what is kept.
+    let value: Value = serde_json::from_str(document).map_err(|_| "it is not JSON".to_owned())?;
+    named(id, &value).map_err(|problems| {
         let first = problems.first();
-        wrong(first.map(|problem| format!("{}: {}", problem.key, problem.message)).unwrap_or_default())
+        first.map(|problem| format!("{}: {}", problem.key, problem.message)).unwrap_or_default()
     })
 }
 
@@ -192,59 +234,64 @@ mod tests {
 
     use super::*;
 
-    fn file(id: &str) -> Target {
-        target_from_json(&json!({"id": id, "project": "file"})).unwrap()
+    fn target(id: &str, project: &str) -> Target {
+        target_from_json(&json!({"id": id, "project": project})).unwrap()
+    }
+
+    fn one(id: &str, project: &str) -> (TargetId, Option<Registered>) {
+        (id.into(), Some(Registered { revision: project.to_owned(), target: Ok(target(id, project)) }))
+    }
+
+    fn ids(list: &[&str]) -> Vec<TargetId> {
+        list.iter().map(|id| TargetId::from(*id)).collect()
     }
 
     #[test]
-    fn files_and_database_are_one_inventory() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.redb");
-        let registry = Registry::new(vec![file("a")], Some(&path)).unwrap();
-        let put = |id: &str, document: Value| registry.put(&id.into(), &document);
-        let vnc = |port: u16| json!({"project": "db", "vnc": format!("tcp://127.0.0.1:{port}")});
+    fn files_win_over_what_is_registered_and_give_it_back() {
+        let registry = Registry::new(vec![target("a", "file")], Source::Shared);
         let owner =
             |id: &str| registry.inventory().find(&id.into()).map(|entry| entry.target.project.to_string());
-        assert!(matches!(put("a", vnc(1)), Err(RegistryError::InFile)));
-        assert!(matches!(put("b", json!({"id": "c", "project": "p"})), Err(RegistryError::Invalid(_))));
-        assert_eq!(put("b", vnc(1)).unwrap(), Change { created: true, void: false });
-        assert_eq!(put("b", vnc(1)).unwrap(), Change { created: false, void: false });
-        assert_eq!(put("b", vnc(2)).unwrap(), Change { created: false, void: true });
-        assert_eq!((owner("a").as_deref(), owner("b").as_deref()), (Some("file"), Some("db")));
-        // A file that takes the id wins, and gives it back.
-        registry.replace_files(vec![file("a"), file("b")]);
-        assert_eq!((owner("b").as_deref(), registry.source(&"b".into())), (Some("file"), Some(Source::File)));
-        registry.replace_files(vec![file("a")]);
-        assert_eq!(
-            (owner("b").as_deref(), registry.source(&"b".into())),
-            (Some("db"), Some(Source::Database))
-        );
-        put("c", vnc(3)).unwrap();
-        assert_eq!(registry.remove(&"c".into()).unwrap(), Change { created: false, void: true });
-        assert!(matches!(registry.remove(&"c".into()), Err(RegistryError::Unknown)));
-        assert!(matches!(registry.remove(&"a".into()), Err(RegistryError::InFile)));
-        assert_eq!(owner("c"), None);
-        drop(registry);
-        let again = Registry::new(vec![file("a")], Some(&path)).unwrap();
-        assert_eq!(again.inventory().len(), 2);
-        let none = Registry::new(vec![file("a")], None).unwrap();
-        assert!(matches!(none.put(&"x".into(), &vnc(1)), Err(RegistryError::NoDatabase)));
+        let changes = registry.apply(vec![one("a", "p"), one("b", "p")]);
+        assert_eq!((changes.added, changes.changed), (ids(&["b"]), vec![]));
+        assert_eq!((owner("a").as_deref(), owner("b").as_deref()), (Some("file"), Some("p")));
+        assert_eq!(registry.source(&"a".into()), Some(Source::File));
+        registry.replace_files(vec![target("b", "file")]);
+        assert_eq!((owner("a").as_deref(), owner("b").as_deref()), (Some("p"), Some("file")));
+        assert_eq!(registry.source(&"a".into()), Some(Source::Shared));
+        assert!(matches!(registry.read(&"b".into(), &json!({"project": "p"})), Err(RegistryError::InFile)));
+        let other = registry.read(&"a".into(), &json!({"project": "p", "id": "c"}));
+        assert!(matches!(&other, Err(RegistryError::Invalid(list)) if list[0].key == "id"), "{other:?}");
+        let gone = registry.apply(vec![("a".into(), None), ("b".into(), None), ("c".into(), None)]);
+        assert_eq!(gone.removed, ids(&["a"]), "the file's stays");
+        let all = registry.replace_registered(BTreeMap::new());
+        assert!(all.is_empty() && owner("b").as_deref() == Some("file"));
     }
 
     #[test]
-    fn a_password_is_there_after_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.redb");
-        let security = json!({"types": ["vnc"], "password": "opensesa"});
-        let document = json!({"project": "p", "vnc": "tcp://h:1", "vnc_security": security});
-        let registry = Registry::new(vec![], Some(&path)).unwrap();
-        registry.put(&"a".into(), &document).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o600);
-        drop(registry);
-        let again = Registry::new(vec![], Some(&path)).unwrap();
-        let entry = again.inventory().find(&"a".into()).unwrap();
-        let password = entry.target.vnc_security.password.as_ref();
-        assert_eq!(password.map(crate::config::Password::reveal), Some("opensesa"));
+    fn few_changes_and_many_do_the_same() {
+        let (one_by_one, at_once) =
+            (Registry::new(vec![], Source::Shared), Registry::new(vec![], Source::Shared));
+        let mut news: Vec<_> = (0..FEW * 2).map(|n| one(&format!("t{n:03}"), "p")).collect();
+        news.extend([one("t001", "q"), ("t002".into(), None)]);
+        let mut moved = 0;
+        for single in news.clone() {
+            moved += one_by_one.apply(vec![single]).moved.len();
+        }
+        let changes = at_once.apply(news);
+        assert_eq!((moved, changes.added.len()), (1, FEW * 2 - 1));
+        assert_eq!(one_by_one.inventory().all(), at_once.inventory().all());
+        assert!(at_once.apply(vec![one("t001", "q")]).is_empty(), "the same again");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_not_served_and_is_told() {
+        let registry = Registry::new(vec![], Source::Shared);
+        registry.apply(vec![one("a", "p")]);
+        let broken = Registered { revision: "2".to_owned(), target: Err("of another key".to_owned()) };
+        assert_eq!(registry.apply(vec![("a".into(), Some(broken))]).removed, ids(&["a"]));
+        assert_eq!(registry.unusable(), [("a".into(), "of another key".to_owned())]);
+        assert_eq!(registry.revision(&"a".into()).as_deref(), Some("2"));
+        assert_eq!(registry.apply(vec![one("a", "p")]).added, ids(&["a"]));
+        assert!(registry.unusable().is_empty());
     }
 }

@@ -32,11 +32,16 @@ mod token;
 
 #[cfg(test)]
 pub(crate) mod contract;
+#[cfg(test)]
+pub(crate) use redis::testing;
 
 pub use memory::{MemoryStore, Packed};
 pub use metered::Metered;
 pub use moving::{Answer, Asked, Call, Movable, Successor, perform};
-pub use redis::{Entry, Manner, Most, News, Place, Present, Record, RedisSetupError, RedisStore, Unsafe};
+pub use redis::{
+    Entry, Manner, Most, News, Place, Present, Record, RedisSetupError, RedisStore, SealedTarget, TargetNews,
+    Unsafe, Write,
+};
 pub use resume::{Keep, Offer, Resumed};
 pub use revoke::{Live, Revoke, Revoked, Revoker, Why};
 pub use token::{Fingerprinter, Token, TokenError, TokenKey};

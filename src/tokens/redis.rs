@@ -25,6 +25,7 @@ use super::{
 };
 
 mod comeback;
+mod inventory;
 mod link;
 mod live;
 mod names;
@@ -36,11 +37,15 @@ mod vet;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use tests::testing;
+
 use link::{Link, LinkError, Thread};
 use names::TokenNames;
 use route::Route;
 use script::{Scripts, Step};
 
+pub use inventory::{SealedTarget, TargetNews, Write};
 pub use live::{Entry, Manner, Most, News, Place, Present, Record};
 pub use vet::Unsafe;
 

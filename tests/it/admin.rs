@@ -74,8 +74,10 @@ async fn a_target_registered_is_open_at_once_and_closed_when_it_goes() {
     let document = json!({"project": PROJECT, "name": "new", "serial": serial});
     let (status, body) = call(at, "PUT", "/v1/targets/new-1", &document).await;
     assert_eq!((status, &body["source"], &body["target"]["kind"]), (201, &json!("database"), &json!("vm")));
-    assert_eq!(call(at, "PUT", "/v1/targets/new-1", &body["target"]).await, (200, body.clone()));
-    assert_eq!(call(at, "GET", "/v1/targets/new-1", &Value::Null).await, (200, body));
+    let (status, again) = call(at, "PUT", "/v1/targets/new-1", &body["target"]).await;
+    assert_eq!((status, &again["target"], &again["source"]), (200, &body["target"], &body["source"]));
+    assert_ne!(again["revision"], body["revision"], "each change has its own");
+    assert_eq!(call(at, "GET", "/v1/targets/new-1", &Value::Null).await, (200, again));
     let (status, body) = call(at, "PUT", "/v1/targets/in-file", &document).await;
     assert_eq!((status, &body["error"]["code"]), (409, &json!("ADMIN.0009")));
     let (status, body) = call(at, "PUT", "/v1/targets/b", &json!({"project": PROJECT, "vcn": "x"})).await;

@@ -21,6 +21,7 @@ mod drain;
 mod endings;
 mod examples;
 mod fleet;
+mod fleet_inventory;
 mod fleet_servers;
 mod fleet_stores;
 mod golden;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::project::{cargo, root};
-use crate::setup;
+use crate::project::{cargo, root, which};
+use crate::setup::apt;
 use crate::ui;
 
 /// How long each part is; 0 leaves it out.
@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Minutes of sessions that come and go, with flat memory
     #[arg(long, default_value_t = 120)]
     minutes: u64,
+    /// Use what the tests compiled, without optimisation: begins at once, and weighs and takes more
+    #[arg(long)]
+    debug: bool,
 }
 
 /// One part: what it is called, the test that does it, and the variable that says how much.
@@ -36,7 +39,8 @@ struct Part {
 
 /// Runs every part, also after one that fails, and writes the report.
 pub(crate) fn soak(options: &Options) -> Result<()> {
-    let tools = setup::for_tests()?;
+    // The tests that it runs need nothing else.
+    apt::install(if which("redis-server").is_some() { &[] } else { &["redis-server"] })?;
     let dir = root().join("target/soak");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let (notes, report) = (dir.join("notes"), dir.join("report.md"));
@@ -74,16 +78,13 @@ pub(crate) fn soak(options: &Options) -> Result<()> {
             unit: "s",
         },
     ];
-    let mut text = head()?;
+    let mut text = head(options.debug)?;
     let mut failed = Vec::new();
     for part in parts.iter().filter(|part| part.amount > 0) {
         let _ = fs::remove_file(&notes);
-        let mut command = cargo(["test", "--locked", "--release"]);
-        command
-            .args(part.arguments)
-            .env(part.variable, part.amount.to_string())
-            .env("CONSOLEGATE_SOAK_NOTES", &notes);
-        tools.tell(&mut command);
+        let mut command = cargo(["test", "--locked"]);
+        command.args((!options.debug).then_some("--release")).args(part.arguments);
+        command.env(part.variable, part.amount.to_string()).env("CONSOLEGATE_SOAK_NOTES", &notes);
         let begun = Instant::now();
         let remedy = "the lines above say what went wrong; CONSOLEGATE_KILL_SEED repeats a run of kills";
         let done = ui::shown(part.name, remedy, command);
@@ -112,14 +113,15 @@ fn humantime(took: Duration) -> String {
 }
 
 /// What was run, where.
-fn head() -> Result<String> {
+fn head(debug: bool) -> Result<String> {
     let commit = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(root()).output();
     let commit = commit.context("cannot run git")?;
     let commit = String::from_utf8_lossy(&commit.stdout).trim().to_owned();
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     Ok(format!(
-        "# Soak\n\nCommit {commit}, {cores} cores, begun at {} s after 1970. Written by `cargo xtask soak`.\n\n",
+        "# Soak\n\nCommit {commit}, {}, {cores} cores, begun at {} s after 1970. Written by `cargo xtask soak`.\n\n",
+        if debug { "without optimisation" } else { "as released" },
         since.as_secs()
     ))
 }

@@ -18,7 +18,10 @@ fn syntax() {
 fn unknown_settings() {
     check("[proxy]\npign = \"30s\"", "2: proxy.pign: unknown setting; did you mean ping?");
     check("\n[prox]\nping = \"30s\"", "2: prox: unknown setting; did you mean proxy?");
-    check("[inventory]\naudience = 1", "2: inventory.audience: unknown setting; known here: database, file");
+    check(
+        "[inventory]\naudience = 1",
+        "2: inventory.audience: unknown setting; known here: database, file, key_file, shared",
+    );
     check_target(
         "viewers = \"deny\"",
         "4: target.viewers: unknown setting; known here: id, kind, mks, name, \

@@ -7,6 +7,7 @@ use super::*;
 mod credentials;
 mod example;
 mod files;
+mod inventory;
 mod mistakes;
 mod token_store;
 mod vnc;

@@ -79,7 +79,7 @@ pub(super) struct Queue {
     /// Waits for room.
     pub(super) waker: Option<Waker>,
     /// Is told when it has failed, also while nothing is to be recorded.
-    pub(super) mourner: Option<Waker>,
+    pub(super) on_failure: Option<Waker>,
 }
 
 /// What stands before a piece in the queue.
@@ -205,8 +205,8 @@ impl Tape {
         if queue.failed {
             return Poll::Ready(Err(Failed));
         }
-        if queue.mourner.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            queue.mourner = Some(cx.waker().clone());
+        if queue.on_failure.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            queue.on_failure = Some(cx.waker().clone());
         }
         if queue.bytes.len() <= FULL {
             self.deadline = None;

@@ -62,7 +62,7 @@ fn end(shared: &Shared, track: &Track, mut sink: Sink, closed: Closed, failure: 
             let mut queue = lock(&track.queue);
             queue.failed = true;
             queue.bytes = Vec::new();
-            [queue.waker.take(), queue.mourner.take()]
+            [queue.waker.take(), queue.on_failure.take()]
         };
         wakers.into_iter().flatten().for_each(std::task::Waker::wake);
     }

@@ -336,11 +336,16 @@ impl RedisStore {
     /// Rings `bell` whenever the log has grown, and whenever it may have grown unheard, until this store is dropped.
     /// `anew` makes it subscribe again: the log had something that the bell was not rung for.
     pub fn listen(&self, bell: Arc<Notify>, anew: Arc<Notify>) {
+        self.hear(names::BELL, bell, anew);
+    }
+
+    /// Rings `bell` for what is said on `channel`, by a subscription of its own.
+    pub(super) fn hear(&self, channel: &'static str, bell: Arc<Notify>, anew: Arc<Notify>) {
         let link = Arc::clone(&self.steps.link);
         self.thread.spawn(async move {
             loop {
-                if let Err(error) = heard(&link, &bell, &anew).await {
-                    debug!(%error, "not subscribed to the log of ended sessions");
+                if let Err(error) = heard(&link, channel, &bell, &anew).await {
+                    debug!(%error, channel, "not subscribed");
                 }
                 sleep(AGAIN).await;
             }
@@ -351,7 +356,7 @@ impl RedisStore {
         self.steps.link.scripts.call(step, &[names::PROXIES])
     }
 
-    fn each_of(&self, calls: Vec<Cmd>) -> StoreFuture<'_, ()> {
+    pub(super) fn each_of(&self, calls: Vec<Cmd>) -> StoreFuture<'_, ()> {
         let steps = Arc::clone(&self.steps);
         self.begin(async move {
             for call in calls {
@@ -390,10 +395,10 @@ impl Steps {
 }
 
 /// Subscribes and rings until the subscription breaks.
-async fn heard(link: &Link, bell: &Notify, anew: &Notify) -> Result<(), LinkError> {
+async fn heard(link: &Link, channel: &str, bell: &Notify, anew: &Notify) -> Result<(), LinkError> {
     let subscribing = async {
         let mut subscription = link.route.subscription().await?;
-        subscription.subscribe(names::BELL).await?;
+        subscription.subscribe(channel).await?;
         Ok::<_, LinkError>(subscription)
     };
     let late = || LinkError::Redis(std::io::Error::from(std::io::ErrorKind::TimedOut).into());

@@ -90,6 +90,12 @@ pub(super) const LOG: &str = "consolegate:log:{fleet}";
 /// Where it is said that the log has grown.
 pub(super) const BELL: &str = "consolegate:log";
 
+/// What every script about registered targets is sent with; by its tag they are all on one node of a cluster.
+pub(super) const TARGETS: &str = "consolegate:targets:{targets}:head";
+
+/// Where it is said that registered targets have changed.
+pub(super) const TARGETS_BELL: &str = "consolegate:targets";
+
 /// A proxy's live sessions.
 pub(super) fn sessions(proxy: &str) -> String {
     format!("consolegate:live:{{fleet}}:sessions:{proxy}")

@@ -28,12 +28,21 @@ pub(super) enum Step {
     Proxies,
     Tell,
     News,
+    // And about registered targets.
+    TargetPut,
+    TargetRemove,
+    TargetNews,
+    TargetRefill,
+    TargetReseal,
 }
 
 const COMMON: &str = include_str!("lua/common.lua");
 
 /// What the scripts about live sessions begin with after that.
 const LIVE: &str = include_str!("lua/live/common.lua");
+
+/// What those about registered targets begin with.
+const TARGETS: &str = include_str!("lua/targets/common.lua");
 
 /// The steps' own text, in the order of [`Step`].
 const TEXTS: [&str; 13] = [
@@ -64,6 +73,15 @@ const LIVE_TEXTS: [&str; 8] = [
     include_str!("lua/live/news.lua"),
 ];
 
+/// And the steps about registered targets, which follow these.
+const TARGET_TEXTS: [&str; 5] = [
+    include_str!("lua/targets/put.lua"),
+    include_str!("lua/targets/remove.lua"),
+    include_str!("lua/targets/news.lua"),
+    include_str!("lua/targets/refill.lua"),
+    include_str!("lua/targets/reseal.lua"),
+];
+
 /// The scripts, and the names Redis knows them by.
 #[derive(Clone)]
 pub(super) struct Scripts(Vec<Script>);
@@ -78,7 +96,8 @@ impl Scripts {
     pub(super) fn new() -> Self {
         let of_tokens = TEXTS.iter().map(|text| Script::new(format!("{COMMON}{text}")));
         let of_sessions = LIVE_TEXTS.iter().map(|text| Script::new(format!("{COMMON}{LIVE}{text}")));
-        Self(of_tokens.chain(of_sessions).collect())
+        let of_targets = TARGET_TEXTS.iter().map(|text| Script::new(format!("{COMMON}{TARGETS}{text}")));
+        Self(of_tokens.chain(of_sessions).chain(of_targets).collect())
     }
 
     /// With `from` replaced by `to` wherever it stands, which must be somewhere: what a test breaks on purpose.

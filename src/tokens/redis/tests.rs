@@ -12,8 +12,9 @@ mod failover;
 pub(super) mod faults;
 mod fleet;
 mod live;
+mod targets;
 #[path = "testing.rs"]
-pub(super) mod testing;
+pub(crate) mod testing;
 
 use testing::{Server, until};
 

@@ -58,7 +58,7 @@ export class Api {
     if (!response.ok) throw await failure(response);
   }
 
-  /** All targets, page by page. */
+  /** All targets, page by page; those that the process cannot use have the reason for their name. */
   async targets() {
     const all = [];
     let marker = null;
@@ -66,6 +66,9 @@ export class Api {
       const query = marker === null ? '' : `&marker=${encodeURIComponent(marker)}`;
       const page = await this.get(`/v1/targets?limit=1000${query}`);
       all.push(...page.targets);
+      // Every page names them all.
+      const unusable = marker === null ? (page.unusable?.targets ?? []) : [];
+      all.push(...unusable.map(({ id, reason }) => ({ target: { id, name: reason, state: 'unusable' }, source: 'shared' })));
       marker = page.next;
     } while (marker);
     return all;

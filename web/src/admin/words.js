@@ -61,6 +61,7 @@ const en = {
   'state.none': 'no consoles',
   'origin.file': 'file',
   'origin.database': 'database',
+  'origin.shared': 'shared',
 
   'empty.sessions': 'Nobody has a console open.',
   'empty.targets': 'There are no targets yet.',

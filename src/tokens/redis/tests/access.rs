@@ -161,6 +161,38 @@ fn proxies_alone_say_who_lives_and_both_end_it() {
 }
 
 #[test]
+fn both_register_targets_and_hear_of_them_unless_the_right_is_taken_away() {
+    let server = with_users();
+    let sealed = |id: &str| SealedTarget {
+        id: id.to_owned(),
+        revision: format!("r-{id}"),
+        record: "sealed".to_owned(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (name, epoch, id) in [("consolegate-issuer", "", "a"), ("consolegate-proxy", "e", "b")] {
+        let store = user(&server.url(), name);
+        assert!(matches!(now(store.put_target(epoch, "e", &sealed(id), "-")), Ok(Write::Done { .. })));
+        assert!(matches!(now(store.remove_keeping("e", id, "gone", "", 0)), Ok(Write::Done { .. })));
+        runtime.block_on(store.refill_targets("e", "f", &[(id.to_owned(), "r x".to_owned())])).unwrap();
+        assert!(!now(store.target_news(0)).unwrap().entries.is_empty());
+        let heard = ["ACL", "DRYRUN", name, "SUBSCRIBE", names::TARGETS_BELL];
+        assert_eq!(server.ask::<String>(&heard), "OK");
+        let other = ["ACL", "DRYRUN", name, "HSET", "consolegate:token:{x}", "a", "b"];
+        assert!(server.ask::<String>(&other).contains("no permissions"));
+    }
+    // The same line without that selector.
+    let proxy = users().into_iter().find(|user| user[0] == "consolegate-proxy").unwrap();
+    let words = ["ACL", "SETUSER", "consolegate-reader"].into_iter().chain(
+        proxy.iter().skip(1).map(String::as_str).filter(|word| !word.contains("consolegate:targets:")),
+    );
+    let _: String = server.ask(&words.collect::<Vec<_>>());
+    let reader = user(&server.url(), "consolegate-reader");
+    assert_eq!(now(reader.target_news(0)).unwrap().entries.len(), 2);
+    denied(now(reader.put_target("e", "e", &sealed("c"), "")));
+    denied(now(reader.remove_target("e", "a", "gone", "")));
+}
+
+#[test]
 fn what_else_is_in_the_redis_is_out_of_reach() {
     let server = with_users();
     let _: String = server.ask(&["SET", "other", "x"]);
