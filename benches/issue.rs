@@ -321,11 +321,12 @@ fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// `cargo bench --bench issue -- http` measures over HTTP alone, `-- issue` in memory alone; `-- count` sends a few
-/// requests for a profiler to look at.
+/// `cargo bench --bench issue -- http` measures over HTTP alone, `-- http otc` one dialect of it, `-- issue` in memory
+/// alone; `-- count` sends a few requests for a profiler to look at.
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let only = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let mut words = arguments.iter().filter(|argument| !argument.starts_with('-'));
+    let (only, dialect) = (words.next(), words.next());
     // `cargo test --benches` only wants to know that it runs.
     let trial = arguments.iter().any(|argument| argument == "--test");
     let directory = directory();
@@ -348,6 +349,8 @@ fn main() {
     }
     if only.is_none_or(|name| name == "http") {
         let (rounds, requests) = if trial { (1, CONNECTIONS) } else { (ROUNDS, REQUESTS) };
-        over_http(address, &dialects(), rounds, requests);
+        let wanted = |ask: &Ask| dialect.is_none_or(|dialect| dialect == ask.0);
+        let asks: Vec<Ask> = dialects().into_iter().filter(wanted).collect();
+        over_http(address, &asks, rounds, requests);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::ids::RequestId;
+use crate::ids::{GrantId, Protocol, RequestId};
 
 use super::chain::{Chain, NOTHING};
 use super::writer::{Sink, Writer};
@@ -69,6 +69,44 @@ fn a_line_is_what_the_documentation_says() {
     let hash = "6ed42c7d9c6377192cfeb5b603f1ef4ec49dfb0697a680507cb1baf6728a78cb";
     assert_eq!(String::from_utf8(out).unwrap(), format!("{body},\"hash\":\"{hash}\"}}\n"));
     assert_eq!((chain.seq, chain.hash.as_str()), (1, hash));
+}
+
+#[test]
+fn every_field_has_its_name_and_place() {
+    let event = Event {
+        request: Some(RequestId(Uuid::nil())),
+        issued_by: Some(RequestId(Uuid::max())),
+        source: Some("2001:db8::7".parse().unwrap()),
+        via: Some("otc"),
+        user: Some("a user\u{8}".into()),
+        project: Some("p\n".into()),
+        target: Some("\u{20ac}".into()),
+        subject: Some("s\\".into()),
+        protocol: Some(Protocol::Vnc),
+        grant: Some(GrantId(Uuid::max())),
+        token: Some("0011223344556677".into()),
+        session: Some(Uuid::nil()),
+        cause: Some("idle"),
+        status: Some(503),
+        seconds: Some(u64::MAX),
+        bytes_to_viewer: Some(1),
+        bytes_to_target: Some(2),
+        tokens: Some(3),
+        sessions: Some(4),
+        count: Some(5),
+        version: Some("1.2.3"),
+        torn: Some(6),
+        prev: Some(NOTHING.to_owned()),
+        ..Event::new(Kind::Revoke)
+    };
+    let mut text = String::new();
+    event.render(&mut text);
+    let (nil, max) = (Uuid::nil(), Uuid::max());
+    let expected = format!(
+        r#""event":"revoke","request":"req-{nil}","issued_by":"req-{max}","source":"2001:db8::7","via":"otc","user":"a user\u0008","project":"p\n","target":"€","subject":"s\\","protocol":"vnc","grant":"{max}","token":"0011223344556677","session":"{nil}","cause":"idle","status":503,"seconds":18446744073709551615,"bytes_to_viewer":1,"bytes_to_target":2,"tokens":3,"sessions":4,"count":5,"version":"1.2.3","torn":6,"prev":"{NOTHING}""#
+    );
+    assert_eq!(text, expected);
+    assert!(serde_json::from_str::<serde_json::Value>(&format!("{{{text}}}")).is_ok());
 }
 
 #[test]

@@ -151,16 +151,21 @@ fn push_event(micros: u64, code: Code, bytes: &[u8], out: &mut Vec<u8>) {
         return;
     }
     push_start(micros, code.text(), out);
-    let mut whole = true;
-    for chunk in bytes.utf8_chunks() {
-        push_escaped(chunk.valid(), out);
-        if !chunk.invalid().is_empty() {
-            whole = false;
-            out.extend_from_slice("\u{fffd}".as_bytes());
+    // The usual case at once; chunk by chunk it is many times slower.
+    let text = std::str::from_utf8(bytes);
+    match text {
+        Ok(text) => push_escaped(text, out),
+        Err(_) => {
+            for chunk in bytes.utf8_chunks() {
+                push_escaped(chunk.valid(), out);
+                if !chunk.invalid().is_empty() {
+                    out.extend_from_slice("\u{fffd}".as_bytes());
+                }
+            }
         }
     }
     out.extend_from_slice(b"\"]\n");
-    if !whole {
+    if text.is_err() {
         push_start(micros, "b", out);
         out.extend_from_slice(STANDARD.encode(bytes).as_bytes());
         out.extend_from_slice(b"\"]\n");
@@ -172,34 +177,50 @@ fn push_start(micros: u64, code: &str, out: &mut Vec<u8>) {
     let _ = write!(out, "[{}.{:06}, \"{code}\", \"", micros / 1_000_000, micros % 1_000_000);
 }
 
-/// The text as it stands inside a JSON string (RFC 8259 section 7). DEL and C1 are escaped too: whoever shows the
-/// file in a terminal sees text.
+/// Bytes that may not stand in our strings as they are: JSON's (RFC 8259 section 7), DEL, and the first of a C1
+/// character's two. A table: the search for them is what a recorded line costs most.
+const LOOKED_AT: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table[0x7f] = true;
+    table[0xc2] = true;
+    table
+};
+
+/// The text as it stands inside a JSON string. DEL and C1 are escaped too: whoever shows the file in a terminal sees
+/// text.
 fn push_escaped(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        // A C1 character has two bytes; the second is skipped with the first.
-        let c1 = byte == 0xc2 && bytes.get(at + 1).is_some_and(|next| *next < 0xa0);
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' && byte != 0x7f && !c1 {
-            continue;
-        }
-        out.extend_from_slice(&bytes[from..at]);
-        from = at + 1;
-        match byte {
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| LOOKED_AT[usize::from(*byte)]) {
+        // A character that only begins as C1 do stays as it is.
+        let plain = rest[at] == 0xc2 && rest.get(at + 1).is_none_or(|next| *next >= 0xa0);
+        out.extend_from_slice(&rest[..at + usize::from(plain)]);
+        let (byte, after) = (rest[at], &rest[at + 1..]);
+        rest = after;
+        let unit = match byte {
+            _ if plain => continue,
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            b'"' | b'\\' => byte,
             _ => {
-                let unit = if c1 { bytes[at + 1] } else { byte };
-                from += usize::from(c1);
+                let c1 = byte == 0xc2;
+                let unit = if c1 { after[0] } else { byte };
+                rest = &after[usize::from(c1)..];
                 let hex = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 15)];
                 out.extend_from_slice(&[b'\\', b'u', b'0', b'0', hex(unit >> 4), hex(unit)]);
+                continue;
             }
-        }
+        };
+        out.extend_from_slice(&[b'\\', unit]);
     }
-    out.extend_from_slice(&bytes[from..]);
+    out.extend_from_slice(rest);
 }
 
 /// One event, as it was recorded.

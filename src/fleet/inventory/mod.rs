@@ -38,7 +38,8 @@ use seal::Seals;
 /// How often the store is asked, whether the bell rang or not: half of the second within which a change is to be seen.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How long a start waits for the inventory. 10,000 targets take about a second.
+/// How long a start waits for the inventory. 10,000 targets take less than 4 s even in a build
+/// that is not optimised.
 const LOAD: Duration = Duration::from_secs(10);
 
 /// A member's part in the inventory of its fleet. Clones are the same one.

@@ -12,7 +12,7 @@ use crate::tokens::{StoreError, StoreFuture};
 use super::script::Step;
 use super::{RedisStore, Steps, names, strange};
 
-/// Targets that there may be: each process has all of them in memory, about 2 KB each, and looks through all of them
+/// Targets that there may be: each process has all of them in memory, about 4 KB each, and looks through all of them
 /// for a list.
 const MOST: usize = 100_000;
 
