@@ -1,6 +1,6 @@
 -- ARGV: after which change, how many at most
--- The history of the server and of the inventory in it, the epoch, the last change, the horizon; then ID, number of its last change and value in turn, in the
--- order of the changes. Changes nothing: who may only read asks as well.
+-- The history of the server and of the inventory in it, the epoch, the last change, the horizon; then ID, number of its
+-- last change and value in turn, in the order of the changes. Changes nothing: who may only read asks as well.
 local history = history()
 if not history then return not_primary() end
 local epoch, change, horizon = head()
