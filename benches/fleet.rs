@@ -5,14 +5,15 @@
 
 #![allow(clippy::print_stdout, reason = "a bench's result")]
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Directory, Process, free_port, reachable, redis};
+use support::http::{http, open};
+use support::{Directory, Process, TOKEN, free_port, reachable, redis};
 
 mod support;
 
@@ -24,7 +25,6 @@ const HANDS: usize = 8;
 
 const MARK: Duration = Duration::from_secs(2);
 const PROJECT: &str = "9c53a566cb3443ab910cf0daebca90c4";
-const TOKEN: &str = "a-fixed-token-for-benches";
 const ADMIN: &str = "an-admin-token-for-benches";
 
 fn main() {
@@ -53,7 +53,7 @@ fn measure(dir: &Path, sessions: usize) {
     let mut viewers: Vec<TcpStream> = thread::scope(|scope| {
         let open = |hand: usize| {
             let mine = (0..sessions).filter(move |n| n % HANDS == hand);
-            mine.map(|n| open(api, if n % 2 == 0 { one } else { two })).collect::<Vec<_>>()
+            mine.map(|n| open(api, if n % 2 == 0 { one } else { two }, "vm-1")).collect::<Vec<_>>()
         };
         let hands: Vec<_> = (0..HANDS).map(|hand| scope.spawn(move || open(hand))).collect();
         hands.into_iter().flat_map(|hand| hand.join().expect("a hand")).collect()
@@ -111,44 +111,6 @@ fn serve(dir: &Path, (n, role): (usize, &str), ports: [u16; 3], redis: u16, cons
     let mut command = Command::new(env!("CARGO_BIN_EXE_consolegate"));
     command.args(["serve", "--role", role, "--config"]).arg(&file).env("RUST_LOG", "warn");
     Process::start(&mut command, &dir.join(format!("{role}-{n}.log")))
-}
-
-/// An answer, head and body.
-fn http(port: u16, method: &str, path: &str, credential: &str, body: &str) -> String {
-    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a listener");
-    let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n{credential}\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
-    socket.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("it answers");
-    answer
-}
-
-/// A viewer whose session stands.
-fn open(api: u16, proxy: u16) -> TcpStream {
-    let (path, credential) = ("/console/v1/servers/vm-1/consoles", format!("X-Auth-Token: {TOKEN}"));
-    let answer = http(api, "POST", path, &credential, "{\"protocol\":\"serial\"}");
-    let at = answer.find("token=").unwrap_or_else(|| panic!("no link: {answer}")) + "token=".len();
-    let token = &answer[at..at + 36];
-    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy)).expect("a proxy");
-    let request = format!(
-        "GET /?token={token} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    );
-    socket.write_all(request.as_bytes()).expect("it reads");
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        socket
-            .read_exact(&mut byte)
-            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&head)));
-        head.push(byte[0]);
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-    socket
 }
 
 /// Waits for the close frame, beyond the pings of a long opening.

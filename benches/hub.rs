@@ -14,7 +14,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use support::{Directory, Process, free_port, reachable};
+use support::http::open;
+use support::{Directory, Process, TOKEN, free_port, reachable};
 
 mod support;
 
@@ -45,7 +46,6 @@ const BUFFER: usize = 60 * 1024;
 const SLACK: usize = 1024 * 1024;
 
 const PROJECT: &str = "9c53a566cb3443ab910cf0daebca90c4";
-const TOKEN: &str = "a-fixed-token-for-benches";
 
 /// The program with one worker.
 struct Server {
@@ -202,31 +202,7 @@ impl Server {
 
     /// A viewer of a line whose session stands.
     fn open(&self, line: usize) -> Watcher {
-        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.api)).expect("a listener");
-        let body = "{\"protocol\":\"serial\"}";
-        let request = format!(
-            "POST /console/v1/servers/line-{line}/consoles HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\
-             X-Auth-Token: {TOKEN}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        socket.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).expect("it answers");
-        let at = answer.find("token=").unwrap_or_else(|| panic!("no link: {answer}")) + "token=".len();
-        let token = &answer[at..at + 36];
-        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.proxy)).expect("a proxy");
-        let request = format!(
-            "GET /?token={token} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        );
-        socket.write_all(request.as_bytes()).expect("it reads");
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") {
-            socket.read_exact(&mut byte).expect("an answer");
-            head.push(byte[0]);
-        }
-        assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+        let socket = open(self.api, self.proxy, &format!("line-{line}"));
         Watcher { socket, buffer: vec![0; 128 * 1024], filled: 0 }
     }
 }

@@ -17,7 +17,7 @@ use consolegate::tokens::{Claim, Confirm, Grant, Nonce, Options, RedisStore, Sto
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
-use support::{Directory, Process, free_port, reachable, redis};
+use support::{Directory, Process, TOKEN, free_port, reachable, redis};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
@@ -34,7 +34,6 @@ const CALLERS: usize = 64;
 
 const ROUNDS: usize = 5;
 const TTL: Duration = Duration::from_secs(600);
-const TOKEN: &str = "a-fixed-token-for-benches";
 
 /// How much one round is.
 #[derive(Clone, Copy)]

@@ -7,6 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[allow(dead_code, reason = "not every bench asks for itself")]
+pub(crate) mod http;
+
+/// The credential of every issuer a bench starts; it lives as long as the bench.
+pub(crate) const TOKEN: &str = "a-fixed-token-for-benches";
+
 /// A process of ours; gone when dropped.
 pub(crate) struct Process(Child);
 
