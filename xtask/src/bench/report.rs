@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -228,10 +229,22 @@ pub(super) fn text(about: &About, results: &Results, rows: &[Verdict], before: &
         let _ = write!(text, "\n{title}\n{}", table.plain());
     }
     let _ = write!(text, "\nWhat is to be reached\n{}", verdicts(rows, before).plain());
+    if let Some(agreement) = before.agreement(rows) {
+        let _ = writeln!(text, "\n{agreement}");
+    }
     for failure in &results.failures {
         let _ = writeln!(text, "\nnot measured: {failure}");
     }
     text
+}
+
+fn path() -> PathBuf {
+    root().join("BENCHMARKING.md")
+}
+
+/// BENCHMARKING.md as it is.
+pub(super) fn page() -> Result<String> {
+    fs::read_to_string(path()).with_context(|| format!("cannot read {}", path().display()))
 }
 
 /// Replaces what stands between the markers of BENCHMARKING.md. `charts`: their files and titles.
@@ -242,13 +255,15 @@ pub(super) fn write(
     before: &Before,
     charts: &[(String, &'static str)],
 ) -> Result<()> {
-    let path = root().join("BENCHMARKING.md");
-    let mut page = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (path, mut page) = (path(), page()?);
     let mut all = String::new();
     for (title, table) in tables(results) {
         let _ = write!(all, "### {title}\n\n{}\n", table.markdown());
     }
     let mut marks = verdicts(rows, before).markdown();
+    if let Some(agreement) = before.agreement(rows) {
+        let _ = writeln!(marks, "\n{agreement}");
+    }
     for (file, title) in charts {
         let _ = write!(marks, "\n![{title}]({file})\n");
     }

@@ -27,6 +27,10 @@ pub(super) struct Verdict {
     pub(super) more: bool,
     /// Whether the run's noise is allowed for; a size has none.
     noisy: bool,
+    /// Where a miss is explained: how a paragraph of BENCHMARKING.md begins. Empty: nowhere.
+    topic: &'static str,
+    /// Whether that paragraph is there.
+    explained: bool,
 }
 
 impl Verdict {
@@ -43,6 +47,16 @@ impl Verdict {
         if self.more { self.value.map(f64::recip) } else { self.value }
     }
 
+    /// Looks for the paragraph that says why it is missed.
+    fn look_up(&mut self, page: &str) {
+        self.explained = !self.topic.is_empty() && page.contains(&format!("\n- **{}", self.topic));
+    }
+
+    /// Missed, and nobody has said why.
+    pub(super) fn unexplained(&self) -> bool {
+        self.missed() && !self.explained
+    }
+
     fn key(&self) -> String {
         format!("{} / {}", self.what, self.against)
     }
@@ -52,6 +66,7 @@ impl Verdict {
             None => "not measured",
             Some(value) if value <= self.at_most => "pass",
             Some(value) if value <= self.limit() => "within noise",
+            Some(_) if self.explained => "missed, explained below",
             Some(_) => "MISSED",
         }
     }
@@ -72,6 +87,25 @@ impl Before {
         self.0.get(&row.key()).copied()
     }
 
+    /// How well this run and the last one agree, in a sentence; `None` without a last one.
+    pub(super) fn agreement(&self, rows: &[Verdict]) -> Option<String> {
+        let both = rows.iter().filter_map(|row| Some((row, row.reached()? / self.of(row)?)));
+        let (mut compared, mut apart) = (0, Vec::new());
+        for (row, ratio) in both {
+            compared += 1;
+            if ratio.max(ratio.recip()) > NOISE {
+                let times = ratio.max(ratio.recip());
+                apart.push(format!("{} against {} (by {times:.2})", row.what, row.against));
+            }
+        }
+        let same = compared - apart.len();
+        let percent = (NOISE - 1.0) * 100.0;
+        let others = if apart.is_empty() { String::new() } else { format!("; apart: {}", apart.join(", ")) };
+        (compared > 0).then(|| {
+            format!("{same} of {compared} rows reach the same as in the run before, within {percent:.0} %{others}.")
+        })
+    }
+
     pub(super) fn save(path: &Path, rows: &[Verdict]) -> Result<()> {
         let reached = rows.iter().filter_map(|row| Some((row.key(), row.reached()?)));
         let text = serde_json::to_string_pretty(&reached.collect::<BTreeMap<_, _>>())?;
@@ -79,8 +113,8 @@ impl Before {
     }
 }
 
-/// Every row of the table.
-pub(super) fn judge(results: &Results) -> Vec<Verdict> {
+/// Every row of the table. `page`: BENCHMARKING.md, whose paragraphs explain what is missed.
+pub(super) fn judge(results: &Results, page: &str) -> Vec<Verdict> {
     let mut rows = Vec::new();
     for (load, label, marks) in [
         ("down", "down, CPU/GB", [("raw copy loop", 1.1), ("websockify", 0.45), ("websocat", 0.75)]),
@@ -120,6 +154,7 @@ pub(super) fn judge(results: &Results) -> Vec<Verdict> {
     }
     rows.extend([1000, 8000].map(|many| flatness(results, many)));
     rows.retain(|row| row.value.is_some());
+    rows.iter_mut().for_each(|row| row.look_up(page));
     rows
 }
 
@@ -145,6 +180,8 @@ fn ratio(
         value,
         more: false,
         noisy: true,
+        topic: "",
+        explained: false,
     }
 }
 
@@ -161,7 +198,19 @@ fn size(
 ) -> Verdict {
     let ours = results.median(load, "consolegate", key);
     let (what, against) = (label.to_owned(), against.to_owned());
-    Verdict { what, against, ours, theirs: None, unit, at_most, value: ours, more: false, noisy }
+    Verdict {
+        what,
+        against,
+        ours,
+        theirs: None,
+        unit,
+        at_most,
+        value: ours,
+        more: false,
+        noisy,
+        topic: "",
+        explained: false,
+    }
 }
 
 /// How many passes of the cipher TLS costs on top of plain, of all CPU or of our own code's.
@@ -170,7 +219,7 @@ fn tls_passes(results: &Results, label: &str, plain: &str, tls: &str, key: &str)
     let theirs = results.median(plain, "consolegate", key);
     let pass = results.median("aead", "one pass", "cpu_s_per_gb");
     let value = row.ours.zip(theirs).zip(pass).map(|((tls, plain), pass)| (tls - plain) / pass);
-    Verdict { against: "own plain".into(), theirs, value, ..row }
+    Verdict { against: "own plain".into(), theirs, value, topic: "TLS in passes of the cipher", ..row }
 }
 
 /// At least `times` websockify's rate: theirs over ours is at most its inverse.
@@ -182,9 +231,53 @@ fn rate(results: &Results, load: &str, label: &str, key: &str, times: f64) -> Ve
 /// The same messages a second over 10 sessions and over many.
 fn flatness(results: &Results, many: usize) -> Verdict {
     let key = "cpu_us_per_trip";
-    let ours = results.median(&format!("flat-{many}"), "consolegate", key);
+    let label = format!("CPU per message over {many} sessions");
+    let row = ratio(results, &format!("flat-{many}"), &label, "consolegate", key, "us", 1.15);
     let theirs = results.median("flat-10", "consolegate", key);
-    let value = ours.zip(theirs).map(|(many, few)| many / few);
-    let (what, against) = (format!("CPU per message over {many} sessions"), "over 10".into());
-    Verdict { what, against, ours, theirs, unit: "us", at_most: 1.15, value, more: false, noisy: true }
+    let value = row.ours.zip(theirs).map(|(many, few)| many / few);
+    Verdict { against: "over 10".into(), theirs, value, topic: "8,000 sessions against 10", ..row }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(value: f64, at_most: f64) -> Verdict {
+        let row = ratio(&Results::default(), "load", "what", "peer", "key", "s", at_most);
+        Verdict { value: Some(value), topic: "A topic", ..row }
+    }
+
+    #[test]
+    fn a_miss_is_explained_by_a_paragraph_of_the_page_alone() {
+        for (value, page, word, unexplained) in [
+            (1.0, "", "pass", false),
+            (1.2, "", "within noise", false),
+            (1.3, "", "MISSED", true),
+            (1.3, "\n- **Another topic**: because", "MISSED", true),
+            (1.3, "text\n- **A topic**: because", "missed, explained below", false),
+        ] {
+            let mut row = row(value, 1.0);
+            row.look_up(page);
+            assert_eq!((row.word(), row.unexplained()), (word, unexplained), "{value} with {page:?}");
+        }
+        let mut row = Verdict { topic: "", ..row(2.0, 1.0) };
+        row.look_up("\n- **");
+        assert!(row.unexplained(), "a row without a topic is explained nowhere");
+    }
+
+    #[test]
+    fn two_runs_agree_within_the_noise() {
+        let before = |value: f64| Before([("what / peer".to_owned(), value)].into());
+        assert_eq!(Before::default().agreement(&[row(1.0, 1.0)]), None);
+        for (then, expected) in [
+            (0.8, "1 of 1 rows reach the same as in the run before, within 25 %."),
+            (1.25, "1 of 1 rows reach the same as in the run before, within 25 %."),
+            (
+                0.5,
+                "0 of 1 rows reach the same as in the run before, within 25 %; apart: what against peer (by 2.00).",
+            ),
+        ] {
+            assert_eq!(before(then).agreement(&[row(1.0, 1.0)]).as_deref(), Some(expected));
+        }
+    }
 }
