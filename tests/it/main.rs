@@ -61,6 +61,7 @@ mod serial_tls;
 mod shared_pages;
 mod spice;
 mod support;
+mod systemd;
 mod tempest;
 mod tls;
 mod tls_openssl;

@@ -56,6 +56,7 @@ pub(crate) fn for_tests() -> Result<Parts> {
         ("redis-server", "redis-server"),
         ("socat", "socat"),
         ("openssl", "openssl"),
+        ("systemd-analyze", "systemd"),
         ("ser2net", "ser2net"),
         ("conserver", "conserver-server"),
         ("console", "conserver-client"),
