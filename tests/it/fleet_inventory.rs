@@ -9,6 +9,8 @@ use consolegate::server::Role;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::operator::{ROWS, show_targets, sign_in};
+use crate::support::chromium::Browser;
 use crate::support::console::{Console, Manner};
 use crate::support::program::Program;
 use crate::support::redis::{SENTINEL_PASSWORD, Server as Redis, until};
@@ -312,4 +314,35 @@ impl Drop for Killed {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_page_of_one_shows_what_another_registers() {
+    let (redis, dir) = (Redis::start(&[]), temp::dir());
+    let line = Console::new(Manner::Echo).await;
+    let text = settings(dir.path(), &by(&redis.url()), &["a1"]);
+    let issuer = Running::in_role(config(&text), Role::Issuer);
+    let proxy = Running::in_role(config(&text), Role::Proxy);
+    assert_eq!(put(issuer.at.admin, VM, &serial(&line)).await.status, 201);
+    let browser = Browser::launch().await;
+    let page = browser.page(&format!("http://{}/", proxy.at.admin)).await;
+    sign_in(&page, ADMIN).await;
+    show_targets(&page).await;
+    let shown = |ids: &[&str]| {
+        let all: String =
+            ids.iter().map(|id| format!(" && {ROWS}.some((row) => row.includes('{id}'))")).collect();
+        format!("{ROWS}.length === {}{all}", ids.len())
+    };
+    page.wait_for(&shown(&[VM])).await;
+    let rows: Vec<String> = page.eval(ROWS).await;
+    assert!(rows[0].contains("shared") && rows[0].contains("Serial"), "{rows:?}");
+    // While somebody looks.
+    assert_eq!(put(issuer.at.admin, OTHER, &serial(&line)).await.status, 201);
+    page.wait_for(&shown(&[VM, OTHER])).await;
+    assert_eq!(
+        call(issuer.at.admin, "DELETE", &format!("/v1/targets/{VM}"), "", &Value::Null).await.status,
+        204
+    );
+    page.wait_for(&shown(&[OTHER])).await;
+    assert_eq!(page.violations().await, Vec::<String>::new());
 }

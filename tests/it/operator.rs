@@ -14,7 +14,7 @@ const ALPHA: &str = "6c1f2a90-0000-4000-8000-0000000000a1";
 const BETA: &str = "6c1f2a90-0000-4000-8000-0000000000b2";
 
 /// The rows of the table in view, as text.
-const ROWS: &str =
+pub(crate) const ROWS: &str =
     "[...document.querySelectorAll('.table:not([hidden]) .rows .row')].map((row) => row.innerText)";
 
 struct Desk {
@@ -46,10 +46,15 @@ impl Desk {
     }
 }
 
-async fn sign_in(page: &Page, token: &str) {
+pub(crate) async fn sign_in(page: &Page, token: &str) {
     page.wait_for("document.activeElement.type === 'password'").await;
     page.type_text(token).await;
     page.key("Enter").await;
+}
+
+/// Turns from the sessions to the targets.
+pub(crate) async fn show_targets(page: &Page) {
+    page.eval::<Value>("[...document.querySelectorAll('[role=tab]')][1].click()").await;
 }
 
 /// Answers a question of the page's own.
@@ -121,7 +126,7 @@ async fn targets_are_shown_with_their_state_and_sessions() {
     let page = desk.browser.page(&desk.url()).await;
     sign_in(&page, TOKEN).await;
     page.wait_for(&format!("{ROWS}.length === 1")).await;
-    page.eval::<Value>("[...document.querySelectorAll('[role=tab]')][1].click()").await;
+    show_targets(&page).await;
     page.wait_for(&format!("{ROWS}.length === 2 && {ROWS}[0].includes('alpha')")).await;
     let rows: Vec<String> = page.eval(ROWS).await;
     for word in ["beta", "vm", "active", "Serial", "eu / pod05", "file", "1"] {

@@ -20,7 +20,7 @@ const LOOK_MS = 2000;
 const LOOK_FACTOR = 10;
 const LOOK_MOST_MS = 10_000;
 
-/** Targets change when servers do. */
+/** Targets change when servers do: often enough for names and counts, and at the latest for somebody who looks at them. */
 const TARGETS_MS = 30_000;
 
 class Page {
@@ -39,6 +39,7 @@ class Page {
     this.isPartial = false;
     this.timer = 0;
     this.targetsAt = -Infinity;
+    this.targetsPause = 0;
     this.chosen = null;
     this.#build();
   }
@@ -151,9 +152,11 @@ class Page {
     this.isDraining = draining;
     // Absent where there is one process only.
     this.isPartial = complete === false;
-    if (everything || now - this.targetsAt > TARGETS_MS) {
+    const pause = this.view === 'targets' ? this.targetsPause : TARGETS_MS;
+    if (everything || now - this.targetsAt > pause) {
       this.targets = (await this.api.targets()).map(targetRow);
-      this.targetsAt = now;
+      this.targetsAt = performance.now();
+      this.targetsPause = Math.min(TARGETS_MS, LOOK_FACTOR * (this.targetsAt - now));
       this.names = new Map(this.targets.map((target) => [target.id, target.name]));
     }
     const counts = new Map();
