@@ -227,7 +227,7 @@ impl Client {
         };
         match (kind, self.state) {
             (Kind::Alert, _) => match payload {
-                // Warnings are none that a client without extensions could be told.
+                // Warnings too: there is none that a client with nothing to warn of should be told.
                 [_, alert] => Err(Error::Alert(*alert)),
                 _ => Err(Error::Malformed("alert")),
             },

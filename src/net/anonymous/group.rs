@@ -101,7 +101,7 @@ pub struct Agreed {
 }
 
 impl Agreement {
-    /// Computes both. The time it takes depends on the prime's length alone.
+    /// Computes both. The time it takes depends on the prime's length, and on the zeros in front of the secret.
     ///
     /// # Errors
     /// If the secret is one that everybody knows: the prime is none.
