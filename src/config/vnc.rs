@@ -16,6 +16,12 @@ pub enum VncType {
     None,
     /// VNC Authentication with the password of the inventory (RFC 6143 section 7.2.2).
     Vnc,
+    /// VeNCrypt: TLS without a certificate (rfbproto, "VeNCrypt"): who is on the way is not noticed.
+    TlsNone,
+    /// VeNCrypt: VNC Authentication inside TLS without a certificate.
+    TlsVnc,
+    /// VeNCrypt: user name and password inside TLS without a certificate.
+    TlsPlain,
     /// VeNCrypt: TLS with the target's certificate (rfbproto, "VeNCrypt").
     X509None,
     /// VeNCrypt: VNC Authentication inside TLS.
@@ -28,14 +34,26 @@ pub enum VncType {
 
 impl VncType {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::None, Self::Vnc, Self::X509None, Self::X509Vnc, Self::X509Plain, Self::PassThrough];
+    pub const ALL: [Self; 9] = [
+        Self::None,
+        Self::Vnc,
+        Self::X509None,
+        Self::X509Vnc,
+        Self::X509Plain,
+        Self::TlsNone,
+        Self::TlsVnc,
+        Self::TlsPlain,
+        Self::PassThrough,
+    ];
 
     /// Its name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Vnc => "vnc",
+            Self::TlsNone => "vencrypt-tls-none",
+            Self::TlsVnc => "vencrypt-tls-vnc",
+            Self::TlsPlain => "vencrypt-tls-plain",
             Self::X509None => "vencrypt-x509-none",
             Self::X509Vnc => "vencrypt-x509-vnc",
             Self::X509Plain => "vencrypt-x509-plain",
@@ -45,12 +63,27 @@ impl VncType {
 
     /// Whether everything after the choice is inside TLS.
     pub fn has_tls(self) -> bool {
+        self.has_certificate() || self.is_anonymous()
+    }
+
+    /// Whether the target proves by a certificate that it is the one that was meant.
+    pub fn has_certificate(self) -> bool {
         matches!(self, Self::X509None | Self::X509Vnc | Self::X509Plain)
+    }
+
+    /// Whether it is TLS with anybody.
+    pub fn is_anonymous(self) -> bool {
+        matches!(self, Self::TlsNone | Self::TlsVnc | Self::TlsPlain)
     }
 
     /// Whether the proxy proves a password.
     pub fn has_password(self) -> bool {
-        matches!(self, Self::Vnc | Self::X509Vnc | Self::X509Plain)
+        matches!(self, Self::Vnc | Self::X509Vnc | Self::TlsVnc) || self.has_username()
+    }
+
+    /// Whether the proxy says a user name with it.
+    pub fn has_username(self) -> bool {
+        matches!(self, Self::X509Plain | Self::TlsPlain)
     }
 }
 

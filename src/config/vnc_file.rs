@@ -11,7 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use super::secret::{self, Written, read_private};
-use super::section::{Fault, Section, quote};
+use super::section::{Fault, Section};
 use super::target::{Endpoint, Host};
 use super::units;
 use super::vnc::{Authority, ClientCertificate, Password, Trust, VncSecurity, VncTls, VncType};
@@ -47,7 +47,7 @@ pub(super) fn vnc_security(section: Section<'_>, vnc: Option<&Endpoint>, files: 
         needs(&section, &read);
         tls.needs(&section, &read.types);
     }
-    if section.clean() && read.types.iter().any(|one| one.has_tls()) {
+    if section.clean() && read.types.iter().any(|one| one.has_certificate()) {
         read.tls = tls.read(&section, vnc, files);
     }
     section.finish();
@@ -57,7 +57,6 @@ pub(super) fn vnc_security(section: Section<'_>, vnc: Option<&Endpoint>, files: 
 fn types(section: &Section<'_>) -> Vec<VncType> {
     let Some(types) = section.texts("types", security_type) else { return VncSecurity::default().types };
     let repeated = types.iter().enumerate().any(|(at, one)| types[..at].contains(one));
-    let open = types.iter().any(|one| !one.has_tls());
     if types.is_empty() && section.clean() {
         section.problem("types", format!("expected at least one of {}, found an empty list", names()));
     } else if repeated {
@@ -67,12 +66,40 @@ fn types(section: &Section<'_>) -> Vec<VncType> {
             "types",
             "names \"pass-through\" beside others; the viewer decides then, so keep it alone",
         );
-    } else if open && types.iter().any(|one| one.has_tls()) {
+    } else {
+        warn(section, &types);
+    }
+    types
+}
+
+/// What is allowed, and does not protect as well as it looks.
+fn warn(section: &Section<'_>, types: &[VncType]) {
+    let any = |property: fn(VncType) -> bool| types.iter().any(|one| property(*one));
+    if any(|one| !one.has_tls()) && any(VncType::has_tls) {
         let message = "names types without TLS beside those with it; whoever is on the way to the target can make \
                        it seem to offer only those";
         section.warning("types", message.to_owned());
     }
-    types
+    if !any(VncType::is_anonymous) {
+        return;
+    }
+    if any(VncType::has_certificate) {
+        let message = "names types without a certificate beside those with one; whoever is on the way to the target \
+                       can make it seem to offer only those";
+        section.warning("types", message.to_owned());
+    }
+    let learns = match () {
+        () if types.contains(&VncType::TlsPlain) => ", the user name and the password too",
+        () if types.contains(&VncType::TlsVnc) => {
+            ", and learns the answer to the challenge, by which an 8-byte password is soon found"
+        }
+        () => "",
+    };
+    let message = format!(
+        "names TLS without a certificate: the connection is encrypted, but not authenticated; whoever is on the way \
+         to the target reads and changes all of it{learns}"
+    );
+    section.warning("types", message);
 }
 
 fn names() -> String {
@@ -81,30 +108,20 @@ fn names() -> String {
 }
 
 fn security_type(text: &str) -> Result<VncType, Fault> {
-    if let Some(known) = VncType::ALL.iter().find(|one| one.name() == text) {
-        return Ok(*known);
-    }
-    Err(match text {
-        "vencrypt-tls-none" | "vencrypt-tls-vnc" | "vencrypt-tls-plain" => Fault::Said(format!(
-            "{} is TLS without a certificate: whoever is on the way reads and changes all of it, and the TLS \
-             library does not speak it; give the target a certificate and name {}",
-            quote(text),
-            quote(&text.replace("-tls-", "-x509-")),
-        )),
-        _ => Fault::expected(&format!("one of {}", names())),
-    })
+    let known = VncType::ALL.iter().find(|one| one.name() == text);
+    known.copied().ok_or_else(|| Fault::expected(&format!("one of {}", names())))
 }
 
 /// Name and password are there where they are used, and nowhere else: a password that nobody asks for is a
 /// mistake in the types.
 fn needs(section: &Section<'_>, read: &VncSecurity) {
-    let plain = read.types.contains(&VncType::X509Plain);
+    let plain = read.types.iter().any(|one| one.has_username());
     let asked = read.types.iter().any(|one| one.has_password());
     match (plain, &read.username) {
-        (true, None) => section.problem("username", "is required with \"vencrypt-x509-plain\"; add it"),
+        (true, None) => section.problem("username", "is required with \"vencrypt-...-plain\"; add it"),
         (false, Some(_)) => {
             section
-                .problem("username", "is used with \"vencrypt-x509-plain\" only; remove it, or add the type");
+                .problem("username", "is used with \"vencrypt-...-plain\" only; remove it, or add the type");
         }
         _ => {}
     }
@@ -115,8 +132,8 @@ fn needs(section: &Section<'_>, read: &VncSecurity) {
         }
         (false, Some(_)) => section.problem(
             "types",
-            "names no type that uses the password; add \"vnc\", \"vencrypt-x509-vnc\" or \"vencrypt-x509-plain\", \
-             or remove the password",
+            "names no type that uses the password; add \"vnc\", \"vencrypt-...-vnc\" or \"vencrypt-...-plain\", or \
+             remove the password",
         ),
         (true, Some(password)) if !plain && password.reveal().len() > VNC_PASSWORD => {
             let message = format!("is longer than {VNC_PASSWORD} bytes; VNC servers look at no more");
@@ -144,7 +161,7 @@ impl Tls {
             ("certificate", self.certificate.is_some()),
             ("key", self.key.is_some()),
         ];
-        if !types.iter().any(|one| one.has_tls()) {
+        if !types.iter().any(|one| one.has_certificate()) {
             for (key, _) in given.iter().filter(|(_, given)| *given) {
                 section
                     .problem(key, "is used with the types \"vencrypt-x509-...\" only; add one, or remove it");

@@ -1,5 +1,6 @@
 //! Sockets: listeners, TLS on both sides, workers, streams. No protocol above TLS.
 
+pub mod anonymous;
 pub mod file_body;
 pub mod handshake;
 mod inbound;

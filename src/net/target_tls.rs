@@ -1,4 +1,5 @@
-//! TLS towards a target: we are the client, and the target has to be the one that was meant.
+//! TLS towards a target: we are the client, and the target has to be the one that was meant, unless an operator
+//! has named a type without a certificate.
 
 use std::io;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use rustls_pki_types::ServerName;
 
 use crate::config::{Trust, VncTls};
 
+use super::anonymous;
 use super::handshake;
 use super::pinned::Pinned;
 use super::stream::TargetStream;
@@ -24,6 +26,16 @@ pub async fn secure(stream: TargetStream, settings: &VncTls) -> io::Result<Targe
     let (config, name) = client(settings).map_err(io::Error::other)?;
     // Boxed: the handshake's state is kilobytes, and only in use while it lasts.
     let connected = Box::pin(handshake::connect(Arc::new(config), name, stream)).await?;
+    Ok(TargetStream::Tls(Box::new(connected)))
+}
+
+/// Does the TLS handshake on a connection with whoever is there: VeNCrypt's types without a certificate. The caller
+/// sets the deadline; dropping the future drops the connection.
+///
+/// # Errors
+/// If the target does not speak TLS 1.2 with anonymous Diffie-Hellman, or hangs up.
+pub async fn secure_anonymously(stream: TargetStream) -> io::Result<TargetStream> {
+    let connected = Box::pin(anonymous::connect(stream)).await?;
     Ok(TargetStream::Tls(Box::new(connected)))
 }
 

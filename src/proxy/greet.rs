@@ -9,7 +9,7 @@ use tracing::debug;
 
 use crate::config::{Password, VncSecurity, VncType};
 use crate::net::stream::TargetStream;
-use crate::net::target_tls::secure;
+use crate::net::target_tls::{secure, secure_anonymously};
 use crate::relay::{Channel, End};
 use crate::rfb::{Credentials, GreetError, Handshake, Mode, Outcome, Security, TargetGreeter, ViewOnly};
 
@@ -56,8 +56,7 @@ async fn authenticate(mut stream: TargetStream, settings: &VncSecurity) -> Resul
         let used = greeter.feed(&buffer[..count])?;
         send(&mut stream, &mut greeter).await?;
         if greeter.wants_tls() {
-            let tls = settings.tls.as_ref().ok_or(Refusal::Broken(io::ErrorKind::Unsupported.into()))?;
-            stream = secure(stream, tls).await.map_err(Refusal::Insecure)?;
+            stream = encrypt(stream, greeter.security(), settings).await?;
             greeter.secured();
             send(&mut stream, &mut greeter).await?;
         }
@@ -70,6 +69,20 @@ async fn authenticate(mut stream: TargetStream, settings: &VncSecurity) -> Resul
     }
 }
 
+/// TLS as the type that was chosen has it. One with a certificate is never begun without a way to check it.
+async fn encrypt(
+    stream: TargetStream,
+    security: Option<Security>,
+    settings: &VncSecurity,
+) -> Result<TargetStream, Refusal> {
+    let secured = match (security, &settings.tls) {
+        (Some(security), _) if security.is_anonymous() => secure_anonymously(stream).await,
+        (_, Some(tls)) => secure(stream, tls).await,
+        (_, None) => return Err(Refusal::Broken(io::ErrorKind::Unsupported.into())),
+    };
+    secured.map_err(Refusal::Insecure)
+}
+
 async fn send(stream: &mut TargetStream, greeter: &mut TargetGreeter) -> Result<(), Refusal> {
     stream.write_all(&greeter.output()).await.map_err(Refusal::Broken)?;
     // TLS may keep the end of it otherwise.
@@ -80,6 +93,9 @@ fn mode(settings: &VncSecurity) -> Mode {
     let ours = |kind: &VncType| match kind {
         VncType::None => Some(Security::None),
         VncType::Vnc => Some(Security::Vnc),
+        VncType::TlsNone => Some(Security::TlsNone),
+        VncType::TlsVnc => Some(Security::TlsVnc),
+        VncType::TlsPlain => Some(Security::TlsPlain),
         VncType::X509None => Some(Security::X509None),
         VncType::X509Vnc => Some(Security::X509Vnc),
         VncType::X509Plain => Some(Security::X509Plain),

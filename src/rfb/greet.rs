@@ -209,6 +209,9 @@ fn subtypes(types: &[u32]) -> String {
         _ if types.iter().any(|t| (260..=262).contains(t)) => {
             format!("target offers VeNCrypt types {list}, none of which vnc_security.types allows")
         }
+        _ if types.iter().any(|t| (257..=259).contains(t)) => format!(
+            "target offers VeNCrypt types {list}, none of which vnc_security.types allows: give the target an X.509 certificate, or name them (\"vencrypt-tls-...\"), which keeps out nobody who is on the way"
+        ),
         _ => format!(
             "target offers VeNCrypt types {list}, which are not supported: give the target an X.509 certificate"
         ),
@@ -316,7 +319,11 @@ mod tests {
         );
         check(
             GreetError::Subtypes(vec![257, 258]),
-            "target offers VeNCrypt types 257 (TLSNone), 258 (TLSVnc), which are not supported: give the target an X.509 certificate",
+            "target offers VeNCrypt types 257 (TLSNone), 258 (TLSVnc), none of which vnc_security.types allows: give the target an X.509 certificate, or name them (\"vencrypt-tls-...\"), which keeps out nobody who is on the way",
+        );
+        check(
+            GreetError::Subtypes(vec![256]),
+            "target offers VeNCrypt types 256 (Plain), which are not supported: give the target an X.509 certificate",
         );
         check(
             GreetError::Subtypes(vec![256, 261]),

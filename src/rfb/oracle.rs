@@ -44,7 +44,13 @@ pub fn vencrypt(data: &[u8]) {
     let Some((size, rest)) = split(data) else { return };
     let Some((&cut, rest)) = rest.split_first() else { return };
     let (clear, inside) = rest.split_at(rest.len().min(usize::from(cut)));
-    let allowed = vec![Security::X509Plain, Security::X509Vnc, Security::X509None];
+    let certified = [Security::X509Plain, Security::X509Vnc, Security::X509None];
+    let anonymous = [Security::TlsPlain, Security::TlsVnc, Security::TlsNone];
+    let allowed = match cut % 3 {
+        0 => certified.to_vec(),
+        1 => anonymous.to_vec(),
+        _ => [certified, anonymous].concat(),
+    };
     let run = |size: usize| {
         let credentials = Credentials::new("user-name", "pass-word");
         let mut greeter = TargetGreeter::new(Mode::Authenticate(allowed.clone()), credentials);
@@ -59,6 +65,7 @@ pub fn vencrypt(data: &[u8]) {
         assert!(out.len() <= 12 + 1 + 2 + 4, "more than a choice in the clear");
         assert!(greeter.done().is_none(), "a way around TLS");
         if greeter.wants_tls() {
+            assert!(greeter.security().is_some_and(|one| allowed.contains(&one)), "not one of ours");
             greeter.secured();
             out.extend_from_slice(&greeter.output());
             for piece in inside.chunks(size) {

@@ -140,11 +140,59 @@ async fn qemu_that_wants_our_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn qemu_with_anonymous_tls_is_refused_by_name() {
+async fn qemu_without_a_certificate() {
     let qemu = Hypervisor::start(Protection { password: None, tls: Tls::Anonymous }).await;
+    let vnc = qemu.vnc();
+    opens(&vnc, "types = [\"vencrypt-tls-none\"]").await;
+    opens(&vnc, &format!("types = [\"vencrypt-tls-vnc\", \"vencrypt-tls-none\"]; password = \"{PASSWORD}\""))
+        .await;
+    // Only where it is named, and only the one that is.
     let pki = Pki::new();
-    let lines = format!("types = [\"vencrypt-x509-none\"]; {}", ca(&pki));
-    is_refused(&qemu.vnc(), &lines, "offers VeNCrypt types 257 (TLSNone), which are not supported").await;
+    let x509 = format!("types = [\"vencrypt-x509-none\"]; {}", ca(&pki));
+    let why = "offers VeNCrypt types 257 (TLSNone), none of which vnc_security.types allows";
+    is_refused(&vnc, &x509, why).await;
+    is_refused(&vnc, &format!("types = [\"vencrypt-tls-vnc\"]; password = \"{PASSWORD}\""), why).await;
+    is_refused(&vnc, "types = [\"none\"]", "for VeNCrypt name its kind").await;
+
+    let locked = Hypervisor::start(Protection { password: Some(PASSWORD), tls: Tls::Anonymous }).await;
+    let with = |password: &str| format!("types = [\"vencrypt-tls-vnc\"]; password = \"{password}\"");
+    opens(&locked.vnc(), &with(PASSWORD)).await;
+    is_refused(&locked.vnc(), &with("opensesx"), "did not accept the security handshake").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn xvnc_without_a_certificate() {
+    const SENTENCE: &str = "opensesame, and then some more than DES takes";
+    let user = Some(("operator", SENTENCE));
+    let types = "TLSNone,TLSVnc,TLSPlain";
+    let security = Security { types, password: Some(PASSWORD), user, certificate: None };
+    let xvnc = Xvnc::start_with(security).await;
+    let vnc = format!("tcp://{}", xvnc.address());
+    opens(&vnc, "types = [\"vencrypt-tls-none\"]").await;
+    let with = |password: &str| format!("types = [\"vencrypt-tls-vnc\"]; password = \"{password}\"");
+    opens(&vnc, &with(PASSWORD)).await;
+    is_refused(&vnc, &with("opensesx"), "did not accept the security handshake").await;
+    let plain = |password: &str| {
+        format!("types = [\"vencrypt-tls-plain\"]; username = \"operator\"; password = \"{password}\"")
+    };
+    opens(&vnc, &plain(SENTENCE)).await;
+    is_refused(&vnc, &plain(PASSWORD), "invalid password or username").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_named_first_is_taken_and_checked() {
+    let pki = Pki::with_server("xvnc.example");
+    let types = "TLSNone,X509None";
+    let security = Security { types, password: None, user: None, certificate: Some(pki.dir()) };
+    let xvnc = Xvnc::start_with(security).await;
+    let vnc = format!("tcp://{}", xvnc.address());
+    let order = |types: &str, pki: &Pki| format!("types = [{types}]; name = \"xvnc.example\"; {}", ca(pki));
+    let x509_first = "\"vencrypt-x509-none\", \"vencrypt-tls-none\"";
+    opens(&vnc, &order(x509_first, &pki)).await;
+    // The one that was chosen fails, and nothing leads on to the other.
+    let stranger = Pki::new();
+    is_refused(&vnc, &order(x509_first, &stranger), "UnknownIssuer").await;
+    opens(&vnc, &order("\"vencrypt-tls-none\", \"vencrypt-x509-none\"", &stranger)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -69,6 +69,12 @@ fn each_type_has_what_it_needs() {
 
     let pinned = format!("types = [\"vencrypt-x509-none\"]; pin = \"{}\"", ["0A"; 32].join(":"));
     assert_eq!(read("unix:/s", &pinned).tls.unwrap().trust, Trust::Pin([10; 32]));
+
+    let anonymous =
+        read("unix:/s", "types = [\"vencrypt-tls-plain\"]; username = \"anne\"; password = \"x\"");
+    assert_eq!((anonymous.types, anonymous.tls), (vec![VncType::TlsPlain], None));
+    let both = read("tcp://h:1", "types = [\"vencrypt-x509-none\", \"vencrypt-tls-none\"]; ca = \"ca.pem\"");
+    assert!(both.tls.is_some());
 }
 
 #[test]
@@ -100,12 +106,15 @@ fn absent(key: &str, message: &str) -> String {
     format!("5: target.vnc_security.{key}: {message}")
 }
 
+const UNUSED: &str = "names no type that uses the password; add \"vnc\", \"vencrypt-...-vnc\" or \
+                      \"vencrypt-...-plain\", or remove the password";
+
 #[test]
 fn mistakes_in_types_and_passwords_have_their_key_and_remedy() {
     let dir = files();
     let check = |lines: &str, expected: &str| refuses(&dir, lines, expected);
     let all = "\"none\", \"vnc\", \"vencrypt-x509-none\", \"vencrypt-x509-vnc\", \"vencrypt-x509-plain\", \
-               \"pass-through\"";
+               \"vencrypt-tls-none\", \"vencrypt-tls-vnc\", \"vencrypt-tls-plain\", \"pass-through\"";
 
     check("types = []", &at("types", &format!("expected at least one of {all}, found an empty list")));
     check("types = [\"rsa\"]", &at("types", &format!("expected one of {all}, found \"rsa\"")));
@@ -114,32 +123,17 @@ fn mistakes_in_types_and_passwords_have_their_key_and_remedy() {
         "types = [\"none\", \"pass-through\"]",
         &at("types", "names \"pass-through\" beside others; the viewer decides then, so keep it alone"),
     );
-    for kind in ["none", "vnc", "plain"] {
-        let message = format!(
-            "\"vencrypt-tls-{kind}\" is TLS without a certificate: whoever is on the way reads and changes all of \
-             it, and the TLS library does not speak it; give the target a certificate and name \
-             \"vencrypt-x509-{kind}\""
-        );
-        check(&format!("types = [\"vencrypt-tls-{kind}\"]"), &at("types", &message));
-    }
+    check("types = [\"vencrypt-tls-none\"]; password = \"x\"", &at("types", UNUSED));
     let password = "is required with these types; add one of password_file, password_env, password";
     check("types = [\"vnc\"]", &absent("password", password));
-    check(
-        "types = [\"vencrypt-x509-plain\"]; password = \"x\"; ca = \"ca.pem\"",
-        &absent("username", "is required with \"vencrypt-x509-plain\"; add it"),
-    );
-    check(
-        "username = \"anne\"",
-        &at("username", "is used with \"vencrypt-x509-plain\" only; remove it, or add the type"),
-    );
-    check(
-        "types = [\"none\"]; password = \"x\"",
-        &at(
-            "types",
-            "names no type that uses the password; add \"vnc\", \"vencrypt-x509-vnc\" or \
-             \"vencrypt-x509-plain\", or remove the password",
-        ),
-    );
+    check("types = [\"vencrypt-tls-vnc\"]", &absent("password", password));
+    let username = absent("username", "is required with \"vencrypt-...-plain\"; add it");
+    check("types = [\"vencrypt-x509-plain\"]; password = \"x\"; ca = \"ca.pem\"", &username);
+    check("types = [\"vencrypt-tls-plain\"]; password = \"x\"", &username);
+    let unused = "is used with \"vencrypt-...-plain\" only; remove it, or add the type";
+    check("username = \"anne\"", &at("username", unused));
+    check("username = \"anne\"; types = [\"vencrypt-tls-none\"]", &at("username", unused));
+    check("types = [\"none\"]; password = \"x\"", &at("types", UNUSED));
     check(
         "password = \"a\\u0001\"; types = [\"vnc\"]",
         &at("password", "expected a password of 1 to 255 bytes without control characters"),
@@ -153,6 +147,10 @@ fn mistakes_in_certificates_have_their_key_and_remedy() {
     let x509 = "types = [\"vencrypt-x509-none\"]; ca = \"ca.pem\"";
     let tls_only = "is used with the types \"vencrypt-x509-...\" only; add one, or remove it";
     check("ca = \"ca.pem\"", &at("ca", tls_only));
+    check(
+        "pin = \"@\"; types = [\"vencrypt-tls-none\"]".replace('@', &"0a".repeat(32)).as_str(),
+        &at("pin", tls_only),
+    );
     check(
         "pin = \"x\"",
         &at(
@@ -219,4 +217,18 @@ fn what_is_allowed_but_hardly_meant_is_warned_of() {
     assert_eq!(long, ["is longer than 8 bytes; VNC servers look at no more"]);
     let mixed = warnings("types = [\"vencrypt-x509-none\", \"none\"]\npin = \"x\"");
     assert!(mixed[0].starts_with("names types without TLS beside those with it"), "{mixed:?}");
+
+    let anonymous = "names TLS without a certificate: the connection is encrypted, but not authenticated; whoever is \
+                     on the way to the target reads and changes all of it";
+    assert_eq!(warnings("types = [\"vencrypt-tls-none\"]"), [anonymous]);
+    let password = "\npassword = \"x\"";
+    let vnc = warnings(&format!("types = [\"vencrypt-tls-vnc\"]{password}"));
+    let answer = ", and learns the answer to the challenge, by which an 8-byte password is soon found";
+    assert_eq!(vnc, [format!("{anonymous}{answer}")]);
+    let plain = warnings(&format!("types = [\"vencrypt-tls-plain\"]\nusername = \"anne\"{password}"));
+    assert_eq!(plain, [format!("{anonymous}, the user name and the password too")]);
+    let all = warnings("types = [\"vencrypt-x509-none\", \"vencrypt-tls-none\", \"none\"]\npin = \"x\"");
+    assert!(all[0].starts_with("names types without TLS beside"), "{all:?}");
+    assert!(all[1].starts_with("names types without a certificate beside those with one"), "{all:?}");
+    assert_eq!(all[2..], [anonymous]);
 }

@@ -56,6 +56,22 @@ impl Cipher {
         Self::with_key(version, sequence, algorithm, key.as_ref(), iv, limit)
     }
 
+    /// A fresh key of TLS 1.2 with AES-GCM, of 16 or 32 bytes, and its part of the nonce (RFC 5288 section 3). The
+    /// other part is the record's number.
+    ///
+    /// # Errors
+    /// `internal_error` for a key of another length.
+    pub(in crate::net) fn gcm_of_tls12(key: &[u8], salt: [u8; 4]) -> Result<Self, Alert> {
+        let algorithm = match key.len() {
+            16 => &AES_128_GCM,
+            32 => &AES_256_GCM,
+            _ => return Err(Alert::InternalError),
+        };
+        let mut iv = [0; 12];
+        iv[..4].copy_from_slice(&salt);
+        Self::with_key(Version::Tls12, 0, algorithm, key, iv, GCM_LIMIT)
+    }
+
     fn with_key(
         version: Version,
         sequence: u64,

@@ -52,7 +52,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn from_wire(byte: u8) -> Option<Self> {
+    pub(super) fn from_wire(byte: u8) -> Option<Self> {
         Some(match byte {
             20 => Self::ChangeCipherSpec,
             21 => Self::Alert,

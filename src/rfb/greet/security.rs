@@ -15,14 +15,18 @@ pub(super) const VENCRYPT: u8 = 19;
 const KEY_LEN: usize = 8;
 
 /// A security type we may use towards a target ourselves.
-///
-/// VeNCrypt's types with anonymous TLS are not among them: who sits between would not be noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Security {
     /// None (type 1): the target trusts whoever reaches it.
     None,
     /// VNC Authentication (type 2): a challenge answered with DES; what follows is not encrypted.
     Vnc,
+    /// VeNCrypt TLSNone (type 19, 257): TLS without a certificate. Who is on the way is not noticed.
+    TlsNone,
+    /// VeNCrypt TLSVnc (type 19, 258): VNC Authentication inside it.
+    TlsVnc,
+    /// VeNCrypt TLSPlain (type 19, 259): user name and password inside it.
+    TlsPlain,
     /// VeNCrypt X509None (type 19, 260): TLS with the target's certificate.
     X509None,
     /// VeNCrypt X509Vnc (type 19, 261): VNC Authentication inside it.
@@ -37,6 +41,7 @@ impl Security {
         match self {
             Self::None => NONE,
             Self::Vnc => VNC,
+            Self::TlsNone | Self::TlsVnc | Self::TlsPlain => VENCRYPT,
             Self::X509None | Self::X509Vnc | Self::X509Plain => VENCRYPT,
         }
     }
@@ -45,10 +50,18 @@ impl Security {
     pub(super) fn subtype(self) -> Option<u32> {
         match self {
             Self::None | Self::Vnc => None,
+            Self::TlsNone => Some(257),
+            Self::TlsVnc => Some(258),
+            Self::TlsPlain => Some(259),
             Self::X509None => Some(260),
             Self::X509Vnc => Some(261),
             Self::X509Plain => Some(262),
         }
+    }
+
+    /// Whether its TLS is without a certificate.
+    pub fn is_anonymous(self) -> bool {
+        matches!(self, Self::TlsNone | Self::TlsVnc | Self::TlsPlain)
     }
 }
 
@@ -58,6 +71,9 @@ impl fmt::Display for Security {
         f.write_str(match self {
             Self::None => "None",
             Self::Vnc => "VncAuth",
+            Self::TlsNone => "TLSNone",
+            Self::TlsVnc => "TLSVnc",
+            Self::TlsPlain => "TLSPlain",
             Self::X509None => "X509None",
             Self::X509Vnc => "X509Vnc",
             Self::X509Plain => "X509Plain",
@@ -90,7 +106,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// `username` is for X509Plain alone.
+    /// `username` is for TLSPlain and X509Plain alone.
     pub fn new(username: &str, password: &str) -> Self {
         Self { username: Zeroizing::new(username.to_owned()), password: Zeroizing::new(password.to_owned()) }
     }

@@ -67,7 +67,8 @@ enum State {
 /// Greets a target; feed it what the target sends, send the target what it puts out.
 ///
 /// With VeNCrypt it asks for TLS in the middle ([`TargetGreeter::wants_tls`]): the caller does the TLS handshake
-/// on the same connection, checks the certificate, says [`TargetGreeter::secured`], and goes on inside.
+/// on the same connection, checks the certificate unless [`Security::is_anonymous`], says
+/// [`TargetGreeter::secured`], and goes on inside.
 pub struct TargetGreeter {
     mode: Mode,
     credentials: Credentials,
@@ -131,14 +132,14 @@ impl TargetGreeter {
         self.state == State::Tls && self.failed.is_none()
     }
 
-    /// TLS stands and the target is the one that was meant: from here on, bytes are those inside it.
+    /// TLS stands and, if it has a certificate, the target is the one that was meant: from here on, bytes are those inside it.
     pub fn secured(&mut self) {
         if !self.wants_tls() {
             return;
         }
         match self.security {
-            Some(Security::X509Vnc) => self.expect(State::Challenge, CHALLENGE_LEN),
-            Some(Security::X509Plain) => {
+            Some(Security::TlsVnc | Security::X509Vnc) => self.expect(State::Challenge, CHALLENGE_LEN),
+            Some(Security::TlsPlain | Security::X509Plain) => {
                 self.out.extend_from_slice(&self.credentials.plain());
                 self.expect(State::Result, 4);
             }

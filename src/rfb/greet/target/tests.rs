@@ -201,16 +201,21 @@ fn proves_itself_inside_tls_only() {
     let answer = Credentials::new("", "opensesame").answer(CHALLENGE);
     let clear = |subtype: u32| [b"RFB 003.008\n\x13\0\x02".as_slice(), &subtype.to_be_bytes()].concat();
     let check = |security, subtype, inside: &[u8], sent_inside: &[u8]| {
-        let target = offers("RFB 003.008\n", &[1, 2, 19], &[257, 260, 261, 262]);
+        let target = offers("RFB 003.008\n", &[1, 2, 19], &[257, 258, 259, 260, 261, 262]);
         for size in [1, 6, 1000] {
             let run = vencrypt(&[security, Security::Vnc], &target, inside, size);
             let end = Ok(Some(Outcome::Authenticated(Version::V3_8)));
             assert_eq!(run, (clear(subtype), Some(sent_inside.to_vec()), end), "{security} by {size}");
         }
     };
+    let challenged = [CHALLENGE.as_slice(), b"\0\0\0\0"].concat();
+    let plain = b"\0\0\0\x04\0\0\0\x0aanneopensesame";
+    check(Security::TlsNone, 257, b"\0\0\0\0", b"");
+    check(Security::TlsVnc, 258, &challenged, &answer);
+    check(Security::TlsPlain, 259, b"\0\0\0\0", plain);
     check(Security::X509None, 260, b"\0\0\0\0", b"");
-    check(Security::X509Vnc, 261, &[CHALLENGE.as_slice(), b"\0\0\0\0"].concat(), &answer);
-    check(Security::X509Plain, 262, b"\0\0\0\0", b"\0\0\0\x04\0\0\0\x0aanneopensesame");
+    check(Security::X509Vnc, 261, &challenged, &answer);
+    check(Security::X509Plain, 262, b"\0\0\0\0", plain);
     // Unlike None, X509None has a SecurityResult in 3.7 too, as QEMU and TigerVNC have it.
     let target = offers("RFB 003.007\n", &[19], &[260]);
     assert_eq!(vencrypt(&[Security::X509None], &target, b"", 9).2, Ok(None));
@@ -226,6 +231,14 @@ fn the_order_of_vencrypts_types_is_ours() {
     assert!(said.ends_with(&261u32.to_be_bytes()));
     let (said, ..) = vencrypt(&[Security::X509None, Security::X509Vnc], &target, b"", 1000);
     assert!(said.ends_with(&260u32.to_be_bytes()));
+    // A certificate before none, and none where it was not named, whatever is offered first.
+    let target = offers("RFB 003.008\n", &[19], &[257, 258, 259, 260]);
+    let (said, ..) = vencrypt(&[Security::X509None, Security::TlsNone], &target, b"", 1000);
+    assert!(said.ends_with(&260u32.to_be_bytes()));
+    let (said, ..) = vencrypt(&[Security::X509Vnc, Security::TlsVnc], &target, b"", 1000);
+    assert!(said.ends_with(&258u32.to_be_bytes()));
+    let (.., end) = vencrypt(&[Security::X509Vnc, Security::X509Plain, Security::Vnc], &target, b"", 1000);
+    assert_eq!(end, Err(GreetError::Subtypes(vec![257, 258, 259, 260])));
 }
 
 #[test]
