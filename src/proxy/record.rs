@@ -56,7 +56,7 @@ fn may_go_on(proxy: &Proxy, policy: Record, error: &RecordError) -> bool {
 /// What of the greeting is recorded, of security nothing; gives back what the target sent beyond it.
 pub(super) fn greeting(entered: &Entered, greeting: greet::Viewed) -> Vec<u8> {
     if let Some(recording) = &entered.recording {
-        let (tape, now) = (recording.tape(), Instant::now());
+        let (mut tape, now) = (recording.tape(), Instant::now());
         tape.server_init(now, &greeting.server_init);
         tape.up(now, &greeting.sent);
     }

@@ -1,5 +1,6 @@
 //! Target to viewer: read, put a frame header in front, write.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -43,27 +44,29 @@ where
         self.counters.down.fetch_add(count as u64, Ordering::Relaxed);
         let now = Instant::now();
         self.deadlines.moved(now);
-        if let Some(tape) = &self.tape {
-            tape.down(now, &buffer[start..start + count]);
+        let frame = if self.viewer_deaf { 0..0 } else { self.frame(&mut buffer, held, held + count) };
+        if let Some(tape) = &mut self.tape {
+            tape.down_from(now, &buffer, start..start + count);
         }
-        if !self.viewer_deaf {
-            buffer[HEADER_ROOM..start].copy_from_slice(&self.carry[..held]);
-            self.frame(buffer, held + count);
+        if !frame.is_empty() {
+            self.down = Some(Pending { buffer, at: frame.start, end: frame.end });
             // Written at once when there is room; what does not fit is waited for with the next poll.
             let _ = self.poll_write_viewer(cx);
         }
         Poll::Ready(())
     }
 
-    /// Makes a frame of the first `len` payload bytes, less the character that has only begun.
-    fn frame(&mut self, mut buffer: Buffer, len: usize) {
-        let payload = &buffer[HEADER_ROOM..HEADER_ROOM + len];
-        let whole = if self.whole_characters { serial::cut(payload) } else { len };
-        self.hold(&payload[whole..]);
-        if whole > 0 {
-            let at = put_header(&mut buffer, HEADER_ROOM, whole);
-            self.down = Some(Pending { buffer, at, end: HEADER_ROOM + whole });
+    /// Makes a frame of the first `len` payload bytes, `held` ones from before among them, less the character that has
+    /// only begun: where it is.
+    fn frame(&mut self, buffer: &mut Buffer, held: usize, len: usize) -> Range<usize> {
+        let payload = HEADER_ROOM..HEADER_ROOM + len;
+        buffer[HEADER_ROOM..HEADER_ROOM + held].copy_from_slice(&self.carry[..held]);
+        let whole = if self.whole_characters { serial::cut(&buffer[payload.clone()]) } else { len };
+        self.hold(&buffer[payload][whole..]);
+        if whole == 0 {
+            return 0..0;
         }
+        put_header(buffer, HEADER_ROOM, whole)..HEADER_ROOM + whole
     }
 
     fn hold(&mut self, rest: &[u8]) {

@@ -289,6 +289,7 @@ where
             if down.is_pending() && up.is_pending() {
                 // The deadlines may have moved closer; the timer must know before we sleep.
                 if timer.poll_due(self.next_deadline(), cx).is_pending() {
+                    self.tape.iter_mut().for_each(|tape| tape.flush());
                     return Poll::Pending;
                 }
                 if let Poll::Ready(end) = self.on_timer(Instant::now()) {

@@ -52,7 +52,7 @@ where
         if !payload.is_empty() && self.deliver && !self.target_deaf {
             self.deadlines.moved(now);
             self.counters.up.fetch_add(payload.len() as u64, Ordering::Relaxed);
-            if let Some(tape) = &self.tape {
+            if let Some(tape) = &mut self.tape {
                 tape.up(now, &buffer[payload.clone()]);
             }
             self.up = Some(Pending { buffer, at: payload.start, end: payload.end });

@@ -24,10 +24,19 @@ pub const MAX_RECORD: usize = 64 << 20;
 
 /// Adds a record of `data`, `millis` after the start, to `out`.
 pub fn record(millis: u32, data: &[u8], out: &mut Vec<u8>) {
-    let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&len.to_be_bytes());
+    begin(data.len(), out);
     out.extend_from_slice(data);
-    out.extend_from_slice(&[0; 3][..padding(data.len())]);
+    end(millis, data.len(), out);
+}
+
+/// Adds what stands before `len` bytes of data.
+pub fn begin(len: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+/// Adds what stands behind `len` bytes of data.
+pub fn end(millis: u32, len: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0; 3][..padding(len)]);
     out.extend_from_slice(&millis.to_be_bytes());
 }
 

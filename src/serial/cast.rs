@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::escape;
 use super::utf8::{HOLD_MAX, cut};
 
 /// The longest line that is read, in bytes. Our own are at most half a megabyte: one read of the relay, every
@@ -151,13 +152,14 @@ fn push_event(micros: u64, code: Code, bytes: &[u8], out: &mut Vec<u8>) {
         return;
     }
     push_start(micros, code.text(), out);
-    // The usual case at once; chunk by chunk it is many times slower.
-    let text = std::str::from_utf8(bytes);
+    // The usual case needs no other check. The next one at once: chunk by chunk it is many times slower.
+    let rest = &bytes[escape::ascii(bytes, out)..];
+    let text = std::str::from_utf8(rest);
     match text {
-        Ok(text) => push_escaped(text, out),
+        Ok(text) => escape::text(text, out),
         Err(_) => {
-            for chunk in bytes.utf8_chunks() {
-                push_escaped(chunk.valid(), out);
+            for chunk in rest.utf8_chunks() {
+                escape::text(chunk.valid(), out);
                 if !chunk.invalid().is_empty() {
                     out.extend_from_slice("\u{fffd}".as_bytes());
                 }
@@ -175,52 +177,6 @@ fn push_event(micros: u64, code: Code, bytes: &[u8], out: &mut Vec<u8>) {
 fn push_start(micros: u64, code: &str, out: &mut Vec<u8>) {
     // Into memory: there is nothing to fail.
     let _ = write!(out, "[{}.{:06}, \"{code}\", \"", micros / 1_000_000, micros % 1_000_000);
-}
-
-/// Bytes that may not stand in our strings as they are: JSON's (RFC 8259 section 7), DEL, and the first of a C1
-/// character's two. A table: the search for them is what a recorded line costs most.
-const LOOKED_AT: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = true;
-        byte += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table[0x7f] = true;
-    table[0xc2] = true;
-    table
-};
-
-/// The text as it stands inside a JSON string. DEL and C1 are escaped too: whoever shows the file in a terminal sees
-/// text.
-fn push_escaped(text: &str, out: &mut Vec<u8>) {
-    let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| LOOKED_AT[usize::from(*byte)]) {
-        // A character that only begins as C1 do stays as it is.
-        let plain = rest[at] == 0xc2 && rest.get(at + 1).is_none_or(|next| *next >= 0xa0);
-        out.extend_from_slice(&rest[..at + usize::from(plain)]);
-        let (byte, after) = (rest[at], &rest[at + 1..]);
-        rest = after;
-        let unit = match byte {
-            _ if plain => continue,
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            b'"' | b'\\' => byte,
-            _ => {
-                let c1 = byte == 0xc2;
-                let unit = if c1 { after[0] } else { byte };
-                rest = &after[usize::from(c1)..];
-                let hex = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 15)];
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', hex(unit >> 4), hex(unit)]);
-                continue;
-            }
-        };
-        out.extend_from_slice(&[b'\\', unit]);
-    }
-    out.extend_from_slice(rest);
 }
 
 /// One event, as it was recorded.

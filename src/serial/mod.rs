@@ -2,6 +2,7 @@
 //! and how much of it is fit to be shown again, and the lines of our own.
 
 pub mod cast;
+mod escape;
 mod history;
 mod message;
 #[doc(hidden)]

@@ -1,12 +1,13 @@
 //! `cargo xtask`: the project's own commands. `run` and `test` are all a newcomer needs.
 //!
 //! ```text
-//! main (what was asked) -> setup (what this machine lacks) -> web, build, run, test, lint, certs, bench, guard, soak
+//! main (what was asked) -> setup (what this machine lacks) -> web, build, run, test, lint, certs, bench, guard, fuzz, soak
 //!                          project (paths, stamps) and ui (progress) are below all of them
 //! ```
 
 mod bench;
 mod build;
+mod fuzz;
 mod guard;
 mod lint;
 mod project;
@@ -68,6 +69,10 @@ enum Command {
     /// The baseline is benches/instructions/baseline.json. Valgrind counts, so that the figures are the same on
     /// a busy machine; a gain fails as well, until it is the baseline.
     Guard(guard::Options),
+    /// Run the parsers' oracles on ten million inputs each, guided by coverage
+    ///
+    /// Builds cargo-fuzz the first time. A stable compiler is enough.
+    Fuzz(fuzz::Options),
     /// The long versions of the tests: a million raced claims, a thousand kills, hours of churn
     ///
     /// Writes target/soak/report.md, also when something fails.
@@ -94,6 +99,7 @@ fn main() -> ExitCode {
         Command::Test { args } => test::test(&args),
         Command::Bench(options) => bench::bench(&options),
         Command::Guard(options) => guard::guard(options),
+        Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Soak(options) => soak::soak(&options),
         Command::Build => build::release(),
         Command::Web => web::build().map(|dist| ui::note(&format!("the pages are in {}", dist.display()))),

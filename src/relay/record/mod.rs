@@ -4,6 +4,9 @@
 //! pump --Tape--> a bounded queue per session --> one thread, which alone touches the disk
 //! ```
 //!
+//! What was read in one go and fills half a buffer is not copied: the buffer is shared, the viewer and the file are
+//! written from it, and another that is written already takes its place in the worker's pool.
+//!
 //! The relay never waits for the disk with other sessions: a session whose queue is full is not read from until the
 //! thread has caught up, so what is recorded is recorded whole, and a slow disk slows down the sessions that are
 //! recorded and nobody else. What a session's queue holds is in none of the files when the process is killed:
@@ -40,6 +43,7 @@ pub use journal::{About, Entry, Journal};
 pub use keep::{Kept, Library, LibraryError, Part, Swept};
 pub use tape::Tape;
 
+use super::buffer::Block;
 use sink::Sink;
 use tape::{Closed, Manner, Track};
 
@@ -86,6 +90,8 @@ struct Inner {
 struct Shared {
     work: Mutex<Work>,
     more: Condvar,
+    /// Blocks that are written, for sessions that go on.
+    spare: Mutex<Vec<Block>>,
     audit: Audit,
     clock: Clock,
 }
@@ -97,6 +103,10 @@ struct Work {
     idle: bool,
     stopping: bool,
 }
+
+/// Blocks kept for sessions that go on: what one of them has under way at full speed, queued and being written. Two
+/// megabytes; beyond it, bursts allocate and free.
+const SPARE: usize = 32;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -110,6 +120,19 @@ impl Shared {
         if std::mem::take(&mut work.idle) {
             self.more.notify_one();
         }
+    }
+
+    /// Keeps blocks that are written.
+    fn give_back(&self, blocks: &mut Vec<Block>) {
+        if !blocks.is_empty() {
+            let mut spare = lock(&self.spare);
+            let room = SPARE.saturating_sub(spare.len());
+            spare.extend(blocks.drain(..).take(room));
+        }
+    }
+
+    fn spare(&self) -> Option<Block> {
+        lock(&self.spare).pop()
     }
 
     /// The next session to write for; `None` when all is written and nothing more will come.
@@ -149,8 +172,8 @@ impl Recorder {
     pub fn start(settings: &config::Recording, audit: Audit, clock: Clock) -> Result<Self, RecordError> {
         let library = Library::new(settings.directory.clone());
         library.check()?;
-        let work = Mutex::default();
-        let shared = Arc::new(Shared { work, more: Condvar::new(), audit, clock: clock.clone() });
+        let (work, spare) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { work, more: Condvar::new(), spare, audit, clock: clock.clone() });
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name("recorder".to_owned());
         let thread = thread.spawn(move || writer::run(&theirs)).map_err(RecordError::Thread)?;

@@ -1,7 +1,7 @@
 //! A recording's files: what is queued becomes records of its format, appended whole.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, IoSlice, Write as _};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -9,10 +9,11 @@ use crate::ids::Protocol;
 use crate::rfb::{PixelFormats, fbs};
 use crate::serial::cast;
 
+use super::super::buffer::Block;
 use super::create;
 use super::journal::{About, Entry};
 use super::keep::{Library, Part};
-use super::tape::{Head, Way};
+use super::tape::{Batch, Head, Way};
 
 /// Bytes between two entries of the index at least, and milliseconds: half a thousand entries an hour or a gigabyte.
 const INDEX_BYTES: u64 = 1 << 20;
@@ -34,10 +35,15 @@ impl Append {
     }
 
     fn append(&mut self, records: &[u8]) -> io::Result<()> {
-        let done = self.file.write_all(records);
+        self.append_all(vec![IoSlice::new(records)])
+    }
+
+    /// Appends records that are in several places, in one go.
+    fn append_all(&mut self, records: Vec<IoSlice<'_>>) -> io::Result<()> {
+        let done = write_all(&mut self.file, &mut records.clone());
         let written = match &done {
-            Ok(()) => records.len(),
-            Err(_) => self.take_back(records),
+            Ok(()) => records.iter().map(|part| part.len()).sum(),
+            Err(_) => self.take_back(&records.iter().map(|part| &part[..]).collect::<Vec<_>>().concat()),
         };
         self.len += written as u64;
         done
@@ -52,6 +58,20 @@ impl Append {
         let _ = self.file.set_len(self.len + whole as u64);
         whole
     }
+}
+
+fn write_all(file: &mut File, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // Empty ones in front would look like an end.
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match file.write_vectored(parts) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => IoSlice::advance_slices(&mut parts, count),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Lines.
@@ -95,6 +115,9 @@ pub(super) struct Sink {
 #[derive(Debug, Default)]
 pub(super) struct Out {
     data: Vec<u8>,
+    /// Where in `data` a block belongs, and how long it is: all of the batch's blocks, in their order, or none. They are
+    /// written from where they are.
+    splices: Vec<(usize, usize)>,
     journal: Vec<u8>,
     input: Vec<u8>,
 }
@@ -108,6 +131,24 @@ impl Out {
             buffer.clear();
             buffer.shrink_to(KEPT);
         }
+        self.splices.clear();
+    }
+
+    /// How much is about to be appended to the data.
+    fn len(&self) -> u64 {
+        let spliced: usize = self.splices.iter().map(|(_, len)| len).sum();
+        (self.data.len() + spliced) as u64
+    }
+
+    /// The data with the blocks in their places.
+    fn parts<'a>(&'a self, blocks: &'a [Block]) -> Vec<IoSlice<'a>> {
+        let (mut parts, mut from) = (Vec::with_capacity(2 * blocks.len() + 1), 0);
+        for ((at, _), block) in self.splices.iter().zip(blocks) {
+            parts.extend([IoSlice::new(&self.data[from..*at]), IoSlice::new(block)]);
+            from = *at;
+        }
+        parts.push(IoSlice::new(&self.data[from..]));
+        parts
     }
 }
 
@@ -153,10 +194,9 @@ impl Sink {
     }
 
     /// Appends what was queued.
-    pub(super) fn write(&mut self, mut queue: &[u8], out: &mut Out) -> io::Result<()> {
+    pub(super) fn write(&mut self, batch: &Batch, out: &mut Out) -> io::Result<()> {
         out.clear();
-        while let Some((head, piece, rest)) = Head::take(queue) {
-            queue = rest;
+        for (head, piece) in batch.pieces() {
             self.empty = false;
             match &mut self.format {
                 Format::Cast { encoder, input } => match head.way {
@@ -167,16 +207,16 @@ impl Sink {
                 Format::Fbs(screen) => screen.put(head, piece, self.data.len, out),
             }
         }
-        self.flush(out)
+        self.flush(out, &batch.blocks)
     }
 
-    fn flush(&mut self, out: &Out) -> io::Result<()> {
+    fn flush(&mut self, out: &Out, blocks: &[Block]) -> io::Result<()> {
         // The journal first: what it says of a place is never missing once the place is there.
         if !out.journal.is_empty() {
             self.journal.append(&out.journal)?;
         }
         if !out.data.is_empty() {
-            self.data.append(&out.data)?;
+            self.data.append_all(out.parts(blocks))?;
         }
         if let Format::Fbs(screen) = &mut self.format
             && let Some(input) = &mut screen.input
@@ -194,7 +234,7 @@ impl Sink {
             Format::Cast { encoder, .. } => encoder.finish(micros, &mut out.data),
             Format::Fbs(screen) => screen.handshake(&mut out.data),
         }
-        let flushed = self.flush(&out);
+        let flushed = self.flush(&out, &[]);
         let ended =
             Entry::Ended { at: now, cause: cause.to_owned(), millis: micros / 1000, bytes: self.data.len };
         let told = self.journal.append(ended.line().as_bytes());
@@ -214,7 +254,6 @@ impl Sink {
 
 impl Screen {
     fn put(&mut self, head: Head, piece: &[u8], written: u64, out: &mut Out) {
-        let Out { data, journal, input } = out;
         let millis = millis(head.micros);
         match head.way {
             Way::Init => {
@@ -227,23 +266,29 @@ impl Screen {
                 {
                     self.format = Some(format);
                     if self.init.is_none() {
-                        let offset = written + data.len() as u64;
-                        journal.extend(Entry::PixelFormat { millis, offset, format }.line().bytes());
+                        let offset = written + out.len();
+                        out.journal.extend(Entry::PixelFormat { millis, offset, format }.line().bytes());
                     }
                 }
                 if self.input.is_some() {
-                    fbs::record(millis, piece, input);
+                    fbs::record(millis, piece, &mut out.input);
                 }
             }
             Way::Down => {
-                self.handshake(data);
-                let offset = written + data.len() as u64;
+                self.handshake(&mut out.data);
+                let offset = written + out.len();
                 let (then, there) = self.indexed;
                 if millis.saturating_sub(then) >= INDEX_MILLIS || offset - there >= INDEX_BYTES {
                     self.indexed = (millis, offset);
-                    journal.extend(Entry::Index { millis, offset }.line().bytes());
+                    out.journal.extend(Entry::Index { millis, offset }.line().bytes());
                 }
-                fbs::record(millis, piece, data);
+                fbs::begin(piece.len(), &mut out.data);
+                if head.shared {
+                    out.splices.push((out.data.len(), piece.len()));
+                } else {
+                    out.data.extend_from_slice(piece);
+                }
+                fbs::end(millis, piece.len(), &mut out.data);
             }
         }
     }

@@ -1,18 +1,29 @@
 //! Between the relay and the disk: one bounded queue per recorded session.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::buffer::{Block, Buffer, SIZE};
 use super::sink::Sink;
 use super::{Shared, lock};
 
-/// Bytes queued beyond which a session is not read from, so that one queue never has more than 256 KiB: some four
-/// reads, a millisecond of a fast stream.
-const FULL: usize = 192 * 1024;
+/// Bytes queued beyond which a session is not read from, so that one queue never has more than 1 MiB: sixteen whole
+/// reads, still less than a millisecond of the fastest stream. With half of it, session and writer wait for each other
+/// so often that a screen at full speed takes a sixth longer; twice as much gains nothing.
+const FULL: usize = 960 * 1024;
+
+/// Bytes queued from which the writer is woken at once. Fewer wait until the session has nothing more to relay just now:
+/// a stream costs a wake-up and a write for several of its reads, and nothing waits for a timer.
+const MANY: usize = FULL / 8;
+
+/// Pieces from this length on are queued where they were read. Shorter ones are copied: a block counts, and lies in
+/// memory, as a whole buffer.
+const WHOLE: usize = SIZE / 2;
 
 /// A disk that takes nothing for so long has failed.
 const STALL: Duration = Duration::from_secs(60);
@@ -69,9 +80,51 @@ pub(super) struct Manner {
 
 /// Bytes on their way to the disk.
 #[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Each piece behind its [`Head`]; of pieces that are blocks, the head alone.
+    bytes: Vec<u8>,
+    pub(super) blocks: Vec<Block>,
+}
+
+impl Batch {
+    /// The memory it takes, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.len() + self.blocks.len() * SIZE
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.blocks.clear();
+    }
+
+    /// Capacity beyond that of small pieces.
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes.capacity() > KEPT
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.bytes.shrink_to(KEPT);
+    }
+
+    /// The pieces, in the order in which they were put in.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (Head, &[u8])> {
+        let (mut bytes, mut blocks) = (&self.bytes[..], self.blocks.iter());
+        std::iter::from_fn(move || {
+            let (head, piece, rest) = Head::take(bytes)?;
+            bytes = rest;
+            Some((head, if head.shared { blocks.next()? } else { piece }))
+        })
+    }
+}
+
+/// A session's queue.
+#[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// Each piece behind its [`Head`].
-    pub(super) bytes: Vec<u8>,
+    pub(super) batch: Batch,
     /// On the writer's list.
     pub(super) queued: bool,
     pub(super) closed: Option<Closed>,
@@ -88,7 +141,10 @@ pub(super) struct Head {
     /// Microseconds since the start.
     pub(super) micros: u64,
     pub(super) way: Way,
-    pub(super) len: usize,
+    /// The piece is a block, and not behind the head.
+    pub(super) shared: bool,
+    /// Length of what is behind the head.
+    len: usize,
 }
 
 impl Head {
@@ -97,7 +153,7 @@ impl Head {
     fn bytes(self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         bytes[..8].copy_from_slice(&self.micros.to_ne_bytes());
-        bytes[8] = self.way as u8;
+        bytes[8] = self.way as u8 | u8::from(self.shared) << 7;
         bytes[9..].copy_from_slice(&u32::try_from(self.len).unwrap_or(u32::MAX).to_ne_bytes());
         bytes
     }
@@ -107,14 +163,15 @@ impl Head {
         let (head, rest) = queue.split_first_chunk::<{ Self::SIZE }>()?;
         let (micros, way_len) = head.split_first_chunk::<8>()?;
         let (way, len) = way_len.split_first()?;
-        let way = match way {
+        let shared = way >> 7 == 1;
+        let way = match way & 0x7f {
             0 => Way::Down,
             1 => Way::Up,
             _ => Way::Init,
         };
         let len = usize::try_from(u32::from_ne_bytes(len.try_into().ok()?)).ok()?;
         let (piece, rest) = rest.split_at_checked(len)?;
-        Some((Self { micros: u64::from_ne_bytes(*micros), way, len }, piece, rest))
+        Some((Self { micros: u64::from_ne_bytes(*micros), way, shared, len }, piece, rest))
     }
 }
 
@@ -125,22 +182,35 @@ impl Track {
         Self { queue, sink: Mutex::new(Some(sink)), shared, begun, manner, running }
     }
 
-    fn put(self: &Arc<Self>, way: Way, now: Instant, bytes: &[u8]) {
-        if bytes.is_empty() || (way == Way::Up && !self.manner.up) {
+    /// Queues a piece.
+    fn put(self: &Arc<Self>, way: Way, now: Instant, piece: Piece<'_>) {
+        if way == Way::Up && !self.manner.up {
             return;
         }
         let micros = now.saturating_duration_since(*self.begun.get_or_init(|| now)).as_micros();
-        let head = Head { micros: u64::try_from(micros).unwrap_or(u64::MAX), way, len: bytes.len() };
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        let (behind, block) = match piece {
+            Piece::Bytes(bytes) => (bytes, None),
+            Piece::Block(block) => (&[][..], Some(block)),
+        };
+        let head = Head { micros, way, shared: block.is_some(), len: behind.len() };
         let mut queue = lock(&self.queue);
         if queue.failed {
             return;
         }
-        queue.bytes.reserve(Head::SIZE + bytes.len());
-        queue.bytes.extend_from_slice(&head.bytes());
-        queue.bytes.extend_from_slice(bytes);
-        let listed = std::mem::replace(&mut queue.queued, true);
-        drop(queue);
-        if !listed {
+        let batch = &mut queue.batch;
+        batch.bytes.reserve(Head::SIZE + behind.len());
+        batch.bytes.extend_from_slice(&head.bytes());
+        batch.bytes.extend_from_slice(behind);
+        batch.blocks.extend(block);
+        let many = batch.held() >= MANY;
+        self.list(queue, many);
+    }
+
+    /// Puts it on the writer's list, if it is `due` and not there yet.
+    fn list(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, due: bool) {
+        if due && !std::mem::replace(&mut queue.queued, true) {
+            drop(queue);
             self.shared.push(Arc::clone(self));
         }
     }
@@ -152,11 +222,7 @@ impl Track {
             return;
         }
         queue.closed = Some(closed);
-        let listed = std::mem::replace(&mut queue.queued, true);
-        drop(queue);
-        if !listed {
-            self.shared.push(Arc::clone(self));
-        }
+        self.list(queue, true);
     }
 
     /// How long it has lasted.
@@ -166,32 +232,69 @@ impl Track {
     }
 }
 
-/// The session's end of a recording: what goes over the console is put in.
+/// What is queued.
+enum Piece<'a> {
+    /// To be copied.
+    Bytes(&'a [u8]),
+    Block(Block),
+}
+
+/// The session's end of a recording: what goes over the console is put in. The writer hears of it when it is much, at
+/// [`Tape::flush`], or when the tape is dropped.
 #[derive(Debug)]
 pub struct Tape {
     track: Arc<Track>,
     /// Until when room is waited for.
     deadline: Option<Instant>,
+    /// Something was put in since the last flush.
+    fresh: bool,
 }
 
 impl Tape {
     pub(super) fn new(track: Arc<Track>) -> Self {
-        Self { track, deadline: None }
+        Self { track, deadline: None, fresh: false }
     }
 
     /// Records what the console sent.
-    pub fn down(&self, now: Instant, bytes: &[u8]) {
-        self.track.put(Way::Down, now, bytes);
+    pub fn down(&mut self, now: Instant, bytes: &[u8]) {
+        self.put(Way::Down, now, bytes);
+    }
+
+    /// Records what the console sent, which is in `buffer`. Nothing may be written there any more.
+    pub(in crate::relay) fn down_from(&mut self, now: Instant, buffer: &Buffer, piece: Range<usize>) {
+        if piece.len() < WHOLE {
+            return self.down(now, &buffer[piece]);
+        }
+        self.fresh = true;
+        self.track.put(Way::Down, now, Piece::Block(buffer.share(piece)));
+        // One that is written goes to this thread's pool for it, where it would else be missed.
+        self.track.shared.spare().into_iter().for_each(Block::give_back);
     }
 
     /// Records what the viewer sent, if that is wanted.
-    pub fn up(&self, now: Instant, bytes: &[u8]) {
-        self.track.put(Way::Up, now, bytes);
+    pub fn up(&mut self, now: Instant, bytes: &[u8]) {
+        self.put(Way::Up, now, bytes);
     }
 
     /// Records ServerInit, as the viewer got it, before anything else.
-    pub fn server_init(&self, now: Instant, message: &[u8]) {
-        self.track.put(Way::Init, now, message);
+    pub fn server_init(&mut self, now: Instant, message: &[u8]) {
+        self.put(Way::Init, now, message);
+    }
+
+    fn put(&mut self, way: Way, now: Instant, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.fresh = true;
+            self.track.put(way, now, Piece::Bytes(bytes));
+        }
+    }
+
+    /// Tells the writer what was put in: for now that was all.
+    pub(in crate::relay) fn flush(&mut self) {
+        if std::mem::take(&mut self.fresh) {
+            let queue = lock(&self.track.queue);
+            let due = !queue.batch.is_empty();
+            self.track.list(queue, due);
+        }
     }
 
     /// Whether the session ends with the recording.
@@ -208,7 +311,7 @@ impl Tape {
         if queue.on_failure.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
             queue.on_failure = Some(cx.waker().clone());
         }
-        if queue.bytes.len() <= FULL {
+        if queue.batch.held() <= FULL {
             self.deadline = None;
             return Poll::Ready(Ok(()));
         }
@@ -230,5 +333,11 @@ impl Tape {
         self.deadline = None;
         lock(&self.track.queue).failed = true;
         self.track.running.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        self.flush();
     }
 }

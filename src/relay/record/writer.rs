@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use tracing::{error, info};
 
 use super::sink::{Out, Sink};
-use super::tape::{Closed, KEPT, Track};
+use super::tape::{Batch, Closed, Track};
 use super::{Shared, lock};
 
 /// Runs until everything is written and the recorder is stopped.
 pub(super) fn run(shared: &Shared) {
-    let (mut batch, mut out) = (Vec::new(), Out::default());
+    let (mut batch, mut out) = (Batch::default(), Out::default());
     while let Some(track) = shared.next() {
         turn(shared, &track, &mut batch, &mut out);
     }
@@ -19,11 +19,11 @@ pub(super) fn run(shared: &Shared) {
 
 /// Writes what one session has queued. `batch` is empty, and empty again afterwards: it goes round between the
 /// sessions that have much to say, so that those that are silent hold nothing.
-fn turn(shared: &Shared, track: &Arc<Track>, batch: &mut Vec<u8>, out: &mut Out) {
+fn turn(shared: &Shared, track: &Arc<Track>, batch: &mut Batch, out: &mut Out) {
     let (closed, waker, failed) = {
         let mut queue = lock(&track.queue);
         queue.queued = false;
-        std::mem::swap(&mut queue.bytes, batch);
+        std::mem::swap(&mut queue.batch, batch);
         (queue.closed, queue.waker.take(), queue.failed)
     };
     // The session goes on while its bytes are written.
@@ -42,12 +42,13 @@ fn turn(shared: &Shared, track: &Arc<Track>, batch: &mut Vec<u8>, out: &mut Out)
         }
     }
     drop(sink);
+    shared.give_back(&mut batch.blocks);
     batch.clear();
     let mut queue = lock(&track.queue);
-    if queue.bytes.is_empty() && queue.bytes.capacity() > KEPT {
-        std::mem::swap(&mut queue.bytes, batch);
+    if queue.batch.is_empty() && queue.batch.is_large() {
+        std::mem::swap(&mut queue.batch, batch);
         // Ours may be large as well.
-        queue.bytes.shrink_to(KEPT);
+        queue.batch.shrink();
     }
 }
 
@@ -61,7 +62,7 @@ fn end(shared: &Shared, track: &Track, mut sink: Sink, closed: Closed, failure: 
         let wakers = {
             let mut queue = lock(&track.queue);
             queue.failed = true;
-            queue.bytes = Vec::new();
+            queue.batch = Batch::default();
             [queue.waker.take(), queue.on_failure.take()]
         };
         wakers.into_iter().flatten().for_each(std::task::Waker::wake);
