@@ -1,5 +1,6 @@
 //! Time as an input: the one place that reads a clock for token and limit decisions.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +41,7 @@ impl Clock {
     /// Time since the clock was made.
     pub fn now(&self) -> Duration {
         match &self.0 {
-            Source::System { start } => start.elapsed(),
+            Source::System { start } => instant().saturating_duration_since(*start),
             Source::Manual { millis, .. } => Duration::from_millis(millis.load(Ordering::SeqCst)),
         }
     }
@@ -48,7 +49,7 @@ impl Clock {
     /// The date, for times that others wrote down: expiries, signatures. It may jump; never measure with it.
     pub fn today(&self) -> SystemTime {
         match &self.0 {
-            Source::System { .. } => SystemTime::now(),
+            Source::System { .. } => date(),
             Source::Manual { start, .. } => *start + self.now(),
         }
     }
@@ -59,6 +60,82 @@ impl Clock {
             millis.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
         }
     }
+}
+
+/// How long the calendar is taken to run beside the monotonic clock before it is looked at again: a correction by NTP
+/// shows in log lines so much later.
+const IN_STEP: Duration = Duration::from_millis(10);
+
+/// Two clocks that are read within this were read at the same moment.
+const TOGETHER: Duration = Duration::from_micros(10);
+
+#[derive(Clone, Copy)]
+enum Turn {
+    /// Every question is answered by the system.
+    Outside,
+    /// Nobody has asked yet.
+    Unread,
+    Read(Instant, Option<SystemTime>),
+}
+
+thread_local! {
+    static TURN: Cell<Turn> = const { Cell::new(Turn::Outside) };
+    /// A moment at which both clocks were read.
+    static BOTH: Cell<Option<(Instant, SystemTime)>> = const { Cell::new(None) };
+}
+
+/// One turn of a task that waits for nothing: the time stands still in it, so that the clock is read once at most,
+/// however many steps of it go by the time. A reading costs as much as hashing a token.
+pub fn turn<T>(run: impl FnOnce() -> T) -> T {
+    struct Outer(Turn);
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            TURN.set(self.0);
+        }
+    }
+    let _outer = Outer(TURN.replace(Turn::Unread));
+    run()
+}
+
+/// Now, or this [`turn`]'s time.
+pub fn instant() -> Instant {
+    match TURN.get() {
+        Turn::Outside => Instant::now(),
+        Turn::Read(instant, _) => instant,
+        Turn::Unread => {
+            let now = Instant::now();
+            TURN.set(Turn::Read(now, None));
+            now
+        }
+    }
+}
+
+/// The system's date; within a [`turn`], that turn's.
+pub fn date() -> SystemTime {
+    match TURN.get() {
+        Turn::Outside => SystemTime::now(),
+        Turn::Read(_, Some(date)) => date,
+        Turn::Unread | Turn::Read(_, None) => {
+            let now = instant();
+            let date = date_at(now);
+            TURN.set(Turn::Read(now, Some(date)));
+            date
+        }
+    }
+}
+
+/// The date at a moment that has just been.
+fn date_at(now: Instant) -> SystemTime {
+    if let Some((instant, date)) = BOTH.get()
+        && let Some(since) = now.checked_duration_since(instant)
+        && since < IN_STEP
+    {
+        return date + since;
+    }
+    let (before, date) = (Instant::now(), SystemTime::now());
+    // Unless this thread had to wait between the two.
+    BOTH.set((before.elapsed() < TOGETHER).then_some((before, date)));
+    date
 }
 
 /// Writes dates as RFC 3339 has them, to the microsecond: `2026-11-21T19:30:00.123456Z`. Most dates it is asked for
@@ -79,8 +156,13 @@ impl Stamp {
         let since = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         if self.second == Some(since.as_secs()) {
             self.text.truncate(MICROS);
-            // Writing to a String cannot fail.
-            let _ = write!(self.text, "{:06}Z", since.subsec_micros());
+            let (mut digits, mut rest) = (['0'; 6], since.subsec_micros());
+            for digit in digits.iter_mut().rev() {
+                *digit = char::from(b'0' + (rest % 10) as u8);
+                rest /= 10;
+            }
+            self.text.extend(digits);
+            self.text.push('Z');
         } else {
             self.second = Some(since.as_secs());
             self.text.clear();
@@ -94,6 +176,51 @@ impl Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_stands_still_in_a_turn_and_goes_on_after_it() {
+        let clock = Clock::system();
+        // Until the system's clock has moved, which it does without us.
+        let pass = |since: Instant| while Instant::now() == since {};
+        let (first, within) = turn(|| {
+            let first = (clock.now(), clock.today(), instant());
+            pass(Instant::now());
+            (first, (clock.now(), clock.today(), instant()))
+        });
+        assert_eq!(first, within);
+        assert!(clock.now() > first.0 && instant() > first.2);
+        let inner = turn(|| {
+            let outer = instant();
+            pass(outer);
+            assert!(turn(instant) > outer, "a turn within a turn has its own time");
+            (outer, instant())
+        });
+        assert_eq!(inner.0, inner.1);
+        let panicked = std::panic::catch_unwind(|| turn(|| panic!("within")));
+        assert!(panicked.is_err());
+        let before = instant();
+        pass(before);
+        assert!(instant() > before, "no turn is left behind");
+    }
+
+    #[test]
+    fn dates_of_turns_keep_step_with_the_calendar() {
+        let near = |a: SystemTime, b: SystemTime| {
+            a.duration_since(b).unwrap_or_else(|error| error.duration()) < Duration::from_secs(60)
+        };
+        let dates: Vec<SystemTime> = (0..1000).map(|_| turn(date)).collect();
+        assert!(dates.iter().all(|date| near(*date, SystemTime::now())));
+        // As after a long sleep of this thread.
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        BOTH.set(Some((long_ago, SystemTime::UNIX_EPOCH)));
+        assert!(near(turn(date), SystemTime::now()));
+        // What was read lately is gone on from.
+        BOTH.set(Some((Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(7))));
+        assert!(
+            turn(date) >= SystemTime::UNIX_EPOCH + Duration::from_secs(7)
+                && !near(turn(date), SystemTime::now())
+        );
+    }
 
     #[test]
     fn dates_are_to_the_microsecond_whatever_came_before() {

@@ -96,13 +96,14 @@ impl RequestId {
 /// A random UUID (RFC 9562, version 4) that names something and opens nothing: from this thread's generator, which
 /// the operating system's has seeded.
 fn random() -> Uuid {
-    let mut bytes = [0; 16];
-    rand::rng().fill_bytes(&mut bytes);
-    uuid::Builder::from_random_bytes(bytes).into_uuid()
+    let mut generator = rand::rng();
+    let bits = u128::from(generator.next_u64()) << 64 | u128::from(generator.next_u64());
+    uuid::Builder::from_random_bytes(bits.to_ne_bytes()).into_uuid()
 }
 
 impl RequestId {
-    const PREFIX: &str = "req-";
+    /// What its text begins with.
+    pub const PREFIX: &str = "req-";
 
     /// How long its text is.
     pub const LEN: usize = Self::PREFIX.len() + uuid::fmt::Hyphenated::LENGTH;

@@ -1,56 +1,93 @@
 //! Text as JSON has it (RFC 8259 section 7), for what is written too often for a serializer.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use uuid::Uuid;
 
-/// Appends `,"name":value` to an object for each field that has a value. Names are ours and need no escapes.
+/// The name of a field that follows others, with all that stands before its value. Ours, so nothing is to escape.
+#[derive(Clone, Copy, Debug)]
+pub struct Name(pub &'static str);
+
+/// A [`Name`], put together by the compiler: a line has a dozen, and each would be three copies.
+macro_rules! name {
+    ($name:literal) => {
+        $crate::json::Name(concat!(",\"", $name, "\":\""))
+    };
+}
+
+pub(crate) use name;
+
+/// Appends `,"name":value` to an object for each field that has a value.
 #[derive(Debug)]
 pub struct Fields<'a>(pub &'a mut String);
 
 impl Fields<'_> {
-    fn name(&mut self, name: &str) {
-        self.0.push_str(",\"");
-        self.0.push_str(name);
-        self.0.push_str("\":");
-    }
-
     /// A word of ours, which has nothing to escape.
-    pub fn word(&mut self, name: &str, word: Option<&str>) {
+    pub fn word(&mut self, Name(name): Name, word: Option<&str>) {
         let Some(word) = word else { return };
-        self.name(name);
-        self.0.push('"');
+        self.0.push_str(name);
         self.0.push_str(word);
         self.0.push('"');
     }
 
     /// Anybody's text.
-    pub fn text(&mut self, name: &str, text: Option<&str>) {
+    pub fn text(&mut self, Name(name): Name, text: Option<&str>) {
         let Some(text) = text else { return };
-        self.name(name);
-        quote(self.0, text);
+        self.0.push_str(name);
+        escape(self.0, text);
+        self.0.push('"');
     }
 
-    /// In its usual form.
-    pub fn uuid(&mut self, name: &str, uuid: Option<Uuid>) {
-        let mut text = Uuid::encode_buffer();
-        self.word(name, uuid.map(|uuid| &*uuid.hyphenated().encode_lower(&mut text)));
+    /// In its usual form, behind a word of ours.
+    pub fn uuid(&mut self, Name(name): Name, prefix: &str, uuid: Option<Uuid>) {
+        let Some(uuid) = uuid else { return };
+        self.0.push_str(name);
+        self.0.push_str(prefix);
+        self.0.push_str(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        self.0.push('"');
     }
 
     /// A number.
-    pub fn number(&mut self, name: &str, number: Option<u64>) {
+    pub fn number(&mut self, Name(name): Name, number: Option<u64>) {
         let Some(number) = number else { return };
-        self.name(name);
-        // Writing to a String cannot fail, here and below.
-        let _ = write!(self.0, "{number}");
+        self.0.push_str(name.strip_suffix('"').unwrap_or(name));
+        decimal(self.0, number);
     }
 
-    /// As a string, of what shows nothing to escape.
-    pub fn shown(&mut self, name: &str, value: Option<impl Display>) {
-        let Some(value) = value else { return };
-        self.name(name);
-        let _ = write!(self.0, "\"{value}\"");
+    /// As a string.
+    pub fn address(&mut self, Name(name): Name, address: Option<IpAddr>) {
+        let Some(address) = address else { return };
+        self.0.push_str(name);
+        match address {
+            IpAddr::V4(address) => {
+                for (at, octet) in address.octets().into_iter().enumerate() {
+                    if at > 0 {
+                        self.0.push('.');
+                    }
+                    decimal(self.0, octet.into());
+                }
+            }
+            // Writing to a String cannot fail, here and below.
+            IpAddr::V6(address) => _ = write!(self.0, "{address}"),
+        }
+        self.0.push('"');
     }
+}
+
+/// Appends a number's digits; the formatter takes several times as long.
+pub fn decimal(out: &mut String, number: u64) {
+    let mut digits = ['0'; 20];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = char::from(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend(&digits[at..]);
 }
 
 /// Appends `text` as a JSON string.
@@ -86,6 +123,40 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn fields_are_what_a_serializer_makes_of_them() {
+        let check = |fill: &dyn Fn(&mut Fields<'_>), expected: &str| {
+            let mut text = String::new();
+            fill(&mut Fields(&mut text));
+            assert_eq!(text, expected);
+        };
+        let uuid = Uuid::from_u128(0x47e9_be4e);
+        check(&|line| line.uuid(name!("u"), "req-", Some(uuid)), &format!(",\"u\":\"req-{uuid}\""));
+        check(&|line| line.uuid(name!("u"), "", Some(uuid)), &format!(",\"u\":\"{uuid}\""));
+        check(&|line| line.word(name!("word"), Some("x")), r#","word":"x""#);
+        check(&|line| line.text(name!("text"), Some("a\"b")), r#","text":"a\"b""#);
+        for number in [0, 7, 10, 65_535, 1_000_000, u64::MAX] {
+            check(&|line| line.number(name!("n"), Some(number)), &format!(",\"n\":{number}"));
+        }
+        for address in ["0.0.0.0", "127.0.0.1", "255.10.200.9", "::1", "2001:db8::ff"] {
+            let address: IpAddr = address.parse().unwrap();
+            check(
+                &|line| line.address(name!("source"), Some(address)),
+                &format!(",\"source\":\"{address}\""),
+            );
+        }
+        check(
+            &|line| {
+                line.word(name!("w"), None);
+                line.text(name!("t"), None);
+                line.uuid(name!("u"), "req-", None);
+                line.number(name!("n"), None);
+                line.address(name!("a"), None);
+            },
+            "",
+        );
+    }
 
     proptest! {
         #[test]

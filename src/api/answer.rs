@@ -38,8 +38,11 @@ pub(super) struct Body(Bytes);
 impl Body {
     /// `{"NAME": "TEXT", ...}`, within `{"OUTER": ...}` if there is one. Names are ours and need no escapes.
     pub(super) fn texts(outer: Option<&'static str>, fields: &[(&'static str, &str)]) -> Self {
-        // A console's URL and what stands around it.
-        let mut text = String::with_capacity(256);
+        // To the byte, if nothing is escaped: then the bytes that go out are these, with nothing allocated beside them.
+        let room =
+            fields.iter().map(|(name, value)| name.len() + value.len() + "{\"\":\"\"".len()).sum::<usize>();
+        let around = outer.map_or("}".len(), |outer| outer.len() + "{\"\":}}".len());
+        let mut text = String::with_capacity(room + around);
         if let Some(outer) = outer {
             text.extend(["{\"", outer, "\":"]);
         }

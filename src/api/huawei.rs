@@ -19,6 +19,7 @@ use crate::tokens::Options;
 use super::answer::{self, Body, set};
 use super::issue::{Ask, By};
 use super::trail::Trail;
+use super::url::Template;
 use super::{Call, Core, Payload, cause};
 
 mod body;
@@ -46,13 +47,17 @@ pub(super) struct Console {
     pub(super) dialect: Dialect,
     /// The path, of which the segments in braces are the project's and the server's id.
     pub(super) route: &'static str,
+    /// The route's segment between the two ids.
+    pub(super) collection: &'static str,
+    /// The route's last segment.
+    pub(super) action: &'static str,
     /// What a caller needs, as IAM names it.
     pub(super) permission: Permission,
     /// The servers it sees.
     pub(super) kind: Kind,
     pub(super) protocol: Protocol,
     pub(super) form: Form,
-    pub(super) template: fn(&Urls) -> &str,
+    pub(super) template: fn(&Urls<Template>) -> &Template,
     /// Whether a server the caller may open is one that this dialect opens.
     pub(super) admit: fn(&Target) -> Result<(), Refusal>,
 }
@@ -147,7 +152,7 @@ async fn open(
         options: Options::default(),
         template: (console.template)(&core.settings.urls),
     };
-    let issued = core.issuer().issue(ask).await.map_err(|error| Refusal::issue(&error, &ids.server))?;
+    let issued = core.issuer().issue(&ask).await.map_err(|error| Refusal::issue(&error, &ids.server))?;
     Ok(console.form.render(&trail.issued(issued)))
 }
 

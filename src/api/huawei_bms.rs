@@ -11,6 +11,8 @@ use super::huawei::{Console, Form, Pair, Refusal};
 pub(super) static CONSOLE: Console = Console {
     dialect: Dialect::HuaweiBms,
     route: "/v1/{project_id}/baremetalservers/{server_id}/remote_console",
+    collection: "baremetalservers",
+    action: "remote_console",
     permission: Permission::BmsSerialConsole,
     kind: Kind::Baremetal,
     protocol: Protocol::Serial,

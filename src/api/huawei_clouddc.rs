@@ -9,6 +9,8 @@ use super::huawei::{Console, Form};
 pub(super) static CONSOLE: Console = Console {
     dialect: Dialect::HuaweiClouddc,
     route: "/v1/{project_id}/physicalservers/{id}/remote-console-address",
+    collection: "physicalservers",
+    action: "remote-console-address",
     permission: Permission::ClouddcRemoteConsole,
     kind: Kind::Baremetal,
     protocol: Protocol::Vnc,

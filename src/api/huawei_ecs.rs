@@ -9,6 +9,8 @@ use super::huawei::{Console, Form, Pair};
 pub(super) static CONSOLE: Console = Console {
     dialect: Dialect::HuaweiEcs,
     route: "/v1/{project_id}/cloudservers/{server_id}/remote_console",
+    collection: "cloudservers",
+    action: "remote_console",
     permission: Permission::EcsVnc,
     kind: Kind::Vm,
     protocol: Protocol::Vnc,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::{AuthError, Caller, Head, Identified};
+use crate::auth::{AuthError, Caller, Head, Identified, Signed};
 
 use super::{BodyError, Call, Core, Payload};
 
@@ -17,6 +17,13 @@ pub(super) enum UnknownCaller {
     Body(#[from] BodyError),
 }
 
+async fn verified(signed: Signed, body: &mut Payload) -> Result<Arc<Caller>, UnknownCaller> {
+    let read = body.as_mut().await;
+    // A body is read once; whoever asks for it next finds this.
+    *body = Box::pin(std::future::ready(read.clone()));
+    Ok(signed.verify(&read?).await?)
+}
+
 impl Core {
     /// The caller. Of a request that is not signed the body is left unread; of one that is, it is read only once
     /// the head has shown a known key and a date of now, and then lies ready in `body`.
@@ -25,12 +32,8 @@ impl Core {
             Head { method: &call.method, path: call.path(), query: call.query(), headers: &call.headers };
         match self.authenticator.authenticate(&head).await? {
             Identified::Caller(caller) => Ok(caller),
-            Identified::Signed(signed) => {
-                let read = body.as_mut().await;
-                // A body is read once; whoever asks for it next finds this.
-                *body = Box::pin(std::future::ready(read.clone()));
-                Ok(signed.verify(&read?).await?)
-            }
+            // Boxed, as what few requests need.
+            Identified::Signed(signed) => Box::pin(verified(signed, body)).await,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::targets::Entry;
 use crate::tokens::{Fingerprinter, Grant, Options, Store, StoreError, Token, TokenError, TokenKey};
 
-use super::url::Public;
+use super::url::{Public, Template};
 
 /// A generator that repeats itself so often is broken; more tries would not help.
 const TRIES: usize = 3;
@@ -89,7 +89,7 @@ pub(super) struct Ask<'a> {
     /// What narrows the grant.
     pub(super) options: Options,
     /// The URL's template.
-    pub(super) template: &'a str,
+    pub(super) template: &'a Template,
 }
 
 /// A console granted. No `Debug`: the URL is a bearer secret.
@@ -118,7 +118,7 @@ pub(super) struct Issuer<'a> {
 
 impl Issuer<'_> {
     /// Makes a token for the console and keeps its grant.
-    pub(super) async fn issue(&self, ask: Ask<'_>) -> Result<Issued, IssueError> {
+    pub(super) async fn issue(&self, ask: &Ask<'_>) -> Result<Issued, IssueError> {
         let target = &ask.entry.target;
         if !is_ready(target) {
             return Err(IssueError::NotReady);
@@ -139,14 +139,14 @@ impl Issuer<'_> {
         };
         let slot = self.audit.reserve()?;
         let grant = GrantId::random();
-        let (token, key) = self.keep(&ask, grant, ttl, most).await?;
+        let (token, key) = self.keep(ask, grant, ttl, most).await?;
         let issued = Issued {
             url: self.public.fill(ask.template, &token, target),
             grant,
             fingerprint: self.fingerprinter.fingerprint(&key),
         };
         self.metrics.issued(ask.via.dialect, ask.protocol);
-        write_down(slot, &ask, &issued, ttl);
+        write_down(slot, ask, &issued, ttl);
         Ok(issued)
     }
 

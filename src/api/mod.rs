@@ -49,7 +49,7 @@ pub use cause::{CAUSES, Cause};
 pub use issue::IssueError;
 
 use issue::{Ask, By, Issuer, Pace, Via};
-use url::Public;
+use url::{Public, Template};
 
 /// The largest body read: the largest request of any dialect is far below 1 KiB.
 const MAX_BODY: usize = 64 * 1024;
@@ -103,7 +103,7 @@ struct Settings {
     tokens: Tokens,
     /// Most unspent tokens of one target; 0 means no cap.
     outstanding: usize,
-    urls: Urls,
+    urls: Urls<Template>,
     public: Public,
     /// For links, where a request names no usable host.
     listen: SocketAddr,
@@ -119,7 +119,7 @@ impl From<&Config> for Settings {
             lifetimes: config.lifetimes.clone(),
             tokens: config.tokens.clone(),
             outstanding: config.limits.outstanding_per_target,
-            urls: config.urls.clone(),
+            urls: config.urls.map(|template| template.into()),
             public: Public::new(&config.proxy),
             listen: config.listen.api,
             tls: config.tls.is_some(),
@@ -296,7 +296,7 @@ impl Api {
         let options = Options::default();
         let via = Via { dialect: None, source: None };
         let ask = Ask { request, entry: &entry, protocol, by, via, ttl, options, template };
-        let issued = self.core.issuer().issue(ask).await?;
+        let issued = self.core.issuer().issue(&ask).await?;
         tracing::info!(
             %request,
             target = ?target.as_str(),
@@ -313,12 +313,12 @@ impl Api {
 }
 
 /// The URL of a page that shows the console, for those whom no dialect's form binds.
-fn page_template(urls: &Urls, protocol: Protocol) -> Option<&str> {
+fn page_template(urls: &Urls<Template>, protocol: Protocol) -> Option<&Template> {
     match protocol {
         Protocol::Vnc => Some(&urls.openstack_novnc),
         Protocol::Serial => Some(&urls.otc_serial),
-        Protocol::Spice => urls.openstack_spice.as_deref(),
-        Protocol::Mks => urls.openstack_mks.as_deref(),
+        Protocol::Spice => urls.openstack_spice.as_ref(),
+        Protocol::Mks => urls.openstack_mks.as_ref(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The order of the checks is the order of the refusals: path, method, credential, body, server, policy,
 //! options, state, ability, limits.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -42,27 +43,26 @@ pub(super) fn owns(path: &str, _query: &str) -> bool {
 
 /// What a path names.
 #[derive(Debug, PartialEq, Eq)]
-enum Route {
+enum Route<'a> {
     /// `servers/{id}/consoles`.
-    Consoles(String),
+    Consoles(Cow<'a, str>),
     /// `tokens/inspect`.
     Inspect,
     /// `tokens/revoke`.
     Revoke,
 }
 
-impl Route {
-    fn parse(path: &str) -> Option<Self> {
-        let segments: Vec<&str> = path.strip_prefix(ROOT)?.split('/').collect();
-        match segments[..] {
-            ["servers", id, "consoles"] => {
-                let id = percent_decode_str(id).decode_utf8().ok().filter(|id| !id.is_empty())?;
-                Some(Self::Consoles(id.into_owned()))
-            }
-            ["tokens", "inspect"] => Some(Self::Inspect),
-            ["tokens", "revoke"] => Some(Self::Revoke),
-            _ => None,
+impl<'a> Route<'a> {
+    fn parse(path: &'a str) -> Option<Self> {
+        let path = path.strip_prefix(ROOT)?;
+        match path {
+            "tokens/inspect" => return Some(Self::Inspect),
+            "tokens/revoke" => return Some(Self::Revoke),
+            _ => {}
         }
+        let id = path.strip_prefix("servers/")?.strip_suffix("/consoles").filter(|id| !id.contains('/'))?;
+        let id = percent_decode_str(id).decode_utf8().ok().filter(|id| !id.is_empty())?;
+        Some(Self::Consoles(id))
     }
 
     /// A name for logs, without anybody's ids.
@@ -103,7 +103,7 @@ async fn run<'a>(
     core: &Core,
     call: &Call,
     mut body: Payload,
-    route: Option<&'a Route>,
+    route: Option<&'a Route<'a>>,
     trail: &mut Trail<'a>,
 ) -> Result<(StatusCode, Body), Refusal> {
     let route = route.ok_or_else(Refusal::no_route)?;

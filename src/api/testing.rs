@@ -146,14 +146,14 @@ impl Live for Sessions {
     fn holder(&self, key: &TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>> {
         let open = self.0.lock().unwrap();
         let found = open.iter().find(|(known, _)| known == key).map(|(_, grant)| grant.clone());
-        Box::pin(std::future::ready(Ok(found)))
+        StoreFuture::here(Ok(found))
     }
 
     fn end(&self, which: &Revoke, _why: Why) -> StoreFuture<'_, usize> {
         let mut open = self.0.lock().unwrap();
         let before = open.len();
         open.retain(|(key, grant)| !which.names(key, grant));
-        Box::pin(std::future::ready(Ok(before - open.len())))
+        StoreFuture::here(Ok(before - open.len()))
     }
 }
 

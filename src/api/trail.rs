@@ -9,7 +9,7 @@ use crate::audit::{Event, Kind};
 use crate::auth::Caller;
 use crate::config::Dialect;
 use crate::ids::{Protocol, RequestId};
-use crate::json::Fields;
+use crate::json::{Fields, name};
 use crate::log;
 
 use super::issue::{Issued, Via};
@@ -86,16 +86,16 @@ impl Trail<'_> {
     /// The fields of the line that a console was issued.
     fn fields(&self, line: &mut Fields<'_>) {
         let caller = self.caller.as_ref();
-        line.word("request", Some(self.request.encode(&mut [0; RequestId::LEN])));
-        line.word("dialect", Some(self.dialect.as_str()));
-        line.word("route", Some(self.route));
-        line.text("target", self.target);
-        line.text("project", caller.map(|caller| caller.project.as_str()));
-        line.text("user", caller.map(|caller| caller.user.as_str()));
-        line.word("protocol", self.protocol.map(Protocol::as_str));
-        line.uuid("grant", self.issued.as_ref().map(|(grant, _)| grant.0));
-        line.word("token", self.issued.as_ref().map(|(_, token)| token.as_str()));
-        line.word("cause", Some("requested"));
+        line.uuid(name!("request"), RequestId::PREFIX, Some(self.request.0));
+        line.word(name!("dialect"), Some(self.dialect.as_str()));
+        line.word(name!("route"), Some(self.route));
+        line.text(name!("target"), self.target);
+        line.text(name!("project"), caller.map(|caller| caller.project.as_str()));
+        line.text(name!("user"), caller.map(|caller| caller.user.as_str()));
+        line.word(name!("protocol"), self.protocol.map(Protocol::as_str));
+        line.uuid(name!("grant"), "", self.issued.as_ref().map(|(grant, _)| grant.0));
+        line.word(name!("token"), self.issued.as_ref().map(|(_, token)| token.as_str()));
+        line.word(name!("cause"), Some("requested"));
     }
 
     fn refusal(&self, status: u16, cause: &'static str) -> Event<'_> {

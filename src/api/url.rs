@@ -28,26 +28,68 @@ impl Public {
 
     /// The template with its placeholders filled in one pass, so that nothing filled in is read again.
     /// The target's names are percent-encoded; a token needs none, by its alphabet.
-    pub(super) fn fill(&self, template: &str, token: &Token, target: &Target) -> String {
-        let mut url = String::with_capacity(template.len() + 96);
-        let mut rest = template;
-        while let Some((before, after)) = rest.split_once('{') {
-            url.push_str(before);
-            let Some((name, after)) = after.split_once('}') else { break };
-            match name {
-                "token" => url.push_str(token.reveal()),
-                "public_url" => url.push_str(&self.http),
-                "public_ws_url" => url.push_str(&self.ws),
-                "id" => url.extend(encode(target.id.as_str())),
-                "zone" => url.extend(encode(&target.zone)),
-                "region" => url.extend(encode(&target.region)),
-                // Configuration lets no other name through.
-                _ => {}
+    pub(super) fn fill(&self, template: &Template, token: &Token, target: &Target) -> String {
+        let mut url = String::with_capacity(template.0.len() * LIKELY);
+        for piece in &template.0 {
+            match piece {
+                Piece::Text(text) => url.push_str(text),
+                Piece::Token => url.push_str(token.reveal()),
+                Piece::PublicUrl => url.push_str(&self.http),
+                Piece::PublicWsUrl => url.push_str(&self.ws),
+                Piece::Id => url.extend(encode(target.id.as_str())),
+                Piece::Zone => url.extend(encode(&target.zone)),
+                Piece::Region => url.extend(encode(&target.region)),
             }
+        }
+        url
+    }
+}
+
+/// A template taken apart, once for all URLs made of it.
+#[derive(Clone, Debug)]
+pub(super) struct Template(Box<[Piece]>);
+
+/// Room for a piece, in bytes: most URLs need no more, and none is moved twice.
+const LIKELY: usize = 64;
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Text(Box<str>),
+    Token,
+    PublicUrl,
+    PublicWsUrl,
+    Id,
+    Zone,
+    Region,
+}
+
+impl From<&str> for Template {
+    fn from(template: &str) -> Self {
+        let mut pieces = Vec::new();
+        let text = |pieces: &mut Vec<Piece>, text: &str| {
+            if !text.is_empty() {
+                pieces.push(Piece::Text(text.into()));
+            }
+        };
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once('{')
+            && let Some((name, after)) = after.split_once('}')
+        {
+            text(&mut pieces, before);
+            pieces.extend(match name {
+                "token" => Some(Piece::Token),
+                "public_url" => Some(Piece::PublicUrl),
+                "public_ws_url" => Some(Piece::PublicWsUrl),
+                "id" => Some(Piece::Id),
+                "zone" => Some(Piece::Zone),
+                "region" => Some(Piece::Region),
+                // Configuration lets no other name through.
+                _ => None,
+            });
             rest = after;
         }
-        url.push_str(rest);
-        url
+        text(&mut pieces, rest);
+        Self(pieces.into())
     }
 }
 
@@ -66,7 +108,10 @@ mod tests {
                 ..testing::target("x", "p")
             };
             let token = Token::parse("0123456789abcdef").unwrap();
-            assert_eq!(Public::new(&testing::proxy(public)).fill(template, &token, &target), expected);
+            assert_eq!(
+                Public::new(&testing::proxy(public)).fill(&template.into(), &token, &target),
+                expected
+            );
         };
         let (plain, tls) = ("http://h:1", "https://h/http");
         check(plain, "{public_url}/?token={token}", "http://h:1/?token=0123456789abcdef");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 use crate::ids::{GrantId, Protocol, RequestId};
-use crate::json::Fields;
+use crate::json::{Fields, name};
 
 /// Longest text a caller chose that a line repeats, in characters.
 const LONGEST: usize = 256;
@@ -169,29 +169,28 @@ impl Event<'_> {
         out.push_str(self.kind.as_str());
         out.push('"');
         let mut line = Fields(out);
-        let mut text = [0; RequestId::LEN];
-        line.word("request", self.request.as_ref().map(|request| request.encode(&mut text)));
-        line.word("issued_by", self.issued_by.as_ref().map(|request| request.encode(&mut text)));
-        line.shown("source", self.source);
-        line.word("via", self.via);
-        line.text("user", self.user.map(|Name(text)| text));
-        line.text("project", self.project.map(|Name(text)| text));
-        line.text("target", self.target.map(|Name(text)| text));
-        line.text("subject", self.subject.map(|Name(text)| text));
-        line.word("protocol", self.protocol.map(Protocol::as_str));
-        line.uuid("grant", self.grant.map(|grant| grant.0));
-        line.word("token", self.token.as_deref());
-        line.uuid("session", self.session);
-        line.word("cause", self.cause);
-        line.number("status", self.status.map(u64::from));
-        line.number("seconds", self.seconds);
-        line.number("bytes_to_viewer", self.bytes_to_viewer);
-        line.number("bytes_to_target", self.bytes_to_target);
-        line.number("tokens", self.tokens.map(|tokens| tokens as u64));
-        line.number("sessions", self.sessions.map(|sessions| sessions as u64));
-        line.number("count", self.count);
-        line.word("version", self.version);
-        line.number("torn", self.torn);
-        line.word("prev", self.prev.as_deref());
+        line.uuid(name!("request"), RequestId::PREFIX, self.request.map(|request| request.0));
+        line.uuid(name!("issued_by"), RequestId::PREFIX, self.issued_by.map(|request| request.0));
+        line.address(name!("source"), self.source);
+        line.word(name!("via"), self.via);
+        line.text(name!("user"), self.user.map(|Name(text)| text));
+        line.text(name!("project"), self.project.map(|Name(text)| text));
+        line.text(name!("target"), self.target.map(|Name(text)| text));
+        line.text(name!("subject"), self.subject.map(|Name(text)| text));
+        line.word(name!("protocol"), self.protocol.map(Protocol::as_str));
+        line.uuid(name!("grant"), "", self.grant.map(|grant| grant.0));
+        line.word(name!("token"), self.token.as_deref());
+        line.uuid(name!("session"), "", self.session);
+        line.word(name!("cause"), self.cause);
+        line.number(name!("status"), self.status.map(u64::from));
+        line.number(name!("seconds"), self.seconds);
+        line.number(name!("bytes_to_viewer"), self.bytes_to_viewer);
+        line.number(name!("bytes_to_target"), self.bytes_to_target);
+        line.number(name!("tokens"), self.tokens.map(|tokens| tokens as u64));
+        line.number(name!("sessions"), self.sessions.map(|sessions| sessions as u64));
+        line.number(name!("count"), self.count);
+        line.word(name!("version"), self.version);
+        line.number(name!("torn"), self.torn);
+        line.word(name!("prev"), self.prev.as_deref());
     }
 }

@@ -84,8 +84,8 @@ impl Shared {
             event.render(text);
             let mut waiting = self.waiting();
             let first = waiting.batch.lines.is_empty();
-            let end = waiting.batch.lines.len();
-            waiting.batch.add(end, time, None, text);
+            let line = waiting.batch.keep(time, None, text);
+            waiting.batch.lines.push(line);
             first
         })
     }
@@ -127,13 +127,14 @@ impl Batch {
         let begin = (event.kind == Kind::Begin).then(|| event.torn.unwrap_or(0));
         let mut text = String::new();
         event.render(&mut text);
-        self.add(at, time, begin, &text);
+        let line = self.keep(time, begin, &text);
+        self.lines.insert(at, line);
     }
 
-    fn add(&mut self, at: usize, time: SystemTime, begin: Option<u64>, text: &str) {
+    fn keep(&mut self, time: SystemTime, begin: Option<u64>, text: &str) -> Line {
         let start = self.text.len();
         self.text.extend_from_slice(text.as_bytes());
-        self.lines.insert(at, Line { time, begin, text: start..self.text.len() });
+        Line { time, begin, text: start..self.text.len() }
     }
 
     /// What the line says.

@@ -22,14 +22,14 @@ use crate::clock::Clock;
 use crate::config;
 
 use super::policy::Policy;
-use super::{AuthError, AuthSetupError, Caller};
+use super::{AuthError, AuthSetupError};
 
 mod cache;
 mod client;
 #[cfg(test)]
 mod tests;
 
-use cache::{Cache, Flight, Place};
+use cache::{Answer, Cache, Flight, Outcome, Place};
 use client::{Client, Failure, Scope, ServiceToken, Verdict};
 
 /// Look-ups under way at once. Keystone's workers are a handful; more would only queue there, out of our sight.
@@ -84,29 +84,52 @@ impl Keystone {
     }
 
     /// Whom the token stands for.
-    pub(super) async fn find(&self, token: &[u8]) -> Result<Arc<Caller>, AuthError> {
+    #[cfg(test)]
+    pub(super) async fn find(&self, token: &[u8]) -> Outcome {
+        match self.look(token) {
+            Found::Known(outcome) => outcome,
+            Found::Coming(answer) => landed(answer).await,
+        }
+    }
+
+    /// What is known of the token, or where the answer will be.
+    pub(super) fn look(&self, token: &[u8]) -> Found {
         let text = std::str::from_utf8(token).ok();
         let plausible = |text: &&str| {
             (1..=LONGEST_TOKEN).contains(&text.len())
                 && text.bytes().fold(true, |all, b| all & b.is_ascii_graphic())
         };
-        let token = text.filter(plausible).ok_or(AuthError::Unauthenticated)?;
+        let Some(token) = text.filter(plausible) else {
+            return Found::Known(Err(AuthError::Unauthenticated));
+        };
         let key: [u8; 32] = Sha256::digest(token).into();
-        let mut answer = match self.0.cache.enter(key, self.0.clock.now()) {
-            Place::Known(outcome) => return outcome,
-            Place::Full => return Err(AuthError::Unavailable),
-            Place::Flying(answer) => answer,
+        match self.0.cache.enter(key, self.0.clock.now()) {
+            Place::Known(outcome) => Found::Known(outcome),
+            Place::Full => Found::Known(Err(AuthError::Unavailable)),
+            Place::Flying(answer) => Found::Coming(answer),
             Place::First(flight) => {
                 let (answer, shared, token) = (flight.answer(), Arc::clone(&self.0), token.to_owned());
                 // A task of its own: the others wait for it even if this request's client hangs up.
                 tokio::spawn(async move { shared.look_up(flight, &token).await });
-                answer
+                Found::Coming(answer)
             }
-        };
-        let outcome = answer.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-        // A look-up that ended without an answer was cut off with its thread.
-        outcome.unwrap_or(Err(AuthError::Unavailable))
+        }
     }
+}
+
+/// What a look at a token brought.
+pub(super) enum Found {
+    /// It was looked up lately, or cannot be.
+    Known(Outcome),
+    /// It is being looked up.
+    Coming(Answer),
+}
+
+/// The answer of a look-up under way.
+pub(super) async fn landed(mut answer: Answer) -> Outcome {
+    let outcome = answer.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+    // A look-up that ended without an answer was cut off with its thread.
+    outcome.unwrap_or(Err(AuthError::Unavailable))
 }
 
 impl Shared {

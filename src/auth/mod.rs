@@ -9,6 +9,7 @@
 //! A source of credentials is a file beside `api_token.rs` and a field of [`Authenticator`]. A request carries one
 //! credential: two could mean different callers to us and to a gateway before us.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::header::{AUTHORIZATION, HeaderName};
@@ -31,7 +32,7 @@ pub use signature::Signed;
 
 use api_token::FixedTokens;
 use basic::BasicUsers;
-use keystone::Keystone;
+use keystone::{Found, Keystone};
 use policy::{Granted, Policy};
 use signature::AccessKeys;
 
@@ -72,6 +73,9 @@ pub enum Identified {
     /// A known key signed it, so it says; the signature covers the body.
     Signed(Signed),
 }
+
+/// A credential that takes time.
+type Waiting<'a> = Pin<Box<dyn Future<Output = Result<Arc<Caller>, AuthError>> + Send + 'a>>;
 
 /// Turns a request's credential into a [`Caller`].
 #[derive(Debug)]
@@ -122,17 +126,32 @@ impl Authenticator {
     /// # Errors
     /// As [`AuthError`] says; a caller is known or refused, never assumed.
     pub async fn authenticate(&self, head: &Head<'_>) -> Result<Identified, AuthError> {
-        match (single(head.headers, &TOKEN)?, single(head.headers, &AUTHORIZATION)?) {
+        match self.look(head) {
+            Ok(found) => found,
+            // Those that wait are few, and what they need is large: it is not moved about with every request.
+            Err(waiting) => waiting.await.map(Identified::Caller),
+        }
+    }
+
+    /// What can be said without waiting for anybody, or what there is to wait for.
+    fn look<'a>(&'a self, head: &Head<'a>) -> Result<Result<Identified, AuthError>, Waiting<'a>> {
+        let (token, authorization) =
+            match (single(head.headers, &TOKEN), single(head.headers, &AUTHORIZATION)) {
+                (Ok(token), Ok(authorization)) => (token, authorization),
+                (Err(error), _) | (_, Err(error)) => return Ok(Err(error)),
+            };
+        Ok(match (token, authorization) {
             (Some(token), None) => match (self.fixed.find(token), &self.keystone) {
-                (Err(_), Some(keystone)) => keystone.find(token).await.map(Identified::Caller),
+                (Err(_), Some(keystone)) => match keystone.look(token) {
+                    Found::Known(outcome) => outcome.map(Identified::Caller),
+                    Found::Coming(answer) => return Err(Box::pin(keystone::landed(answer))),
+                },
                 (found, _) => found.map(Identified::Caller),
             },
-            (None, Some(basic)) if basic::is_basic(basic) => {
-                self.basic.find(basic).await.map(Identified::Caller)
-            }
+            (None, Some(basic)) if basic::is_basic(basic) => return Err(Box::pin(self.basic.find(basic))),
             (None, Some(signed)) => self.access_keys.check(signed, head).map(Identified::Signed),
             (None, None) | (Some(_), Some(_)) => Err(AuthError::Unauthenticated),
-        }
+        })
     }
 
     /// The value of `WWW-Authenticate` beside a 401: where tokens come from (`own_url` says so where no Keystone is

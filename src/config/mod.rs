@@ -334,23 +334,41 @@ pub struct Limits {
 
 /// URL templates, checked: only known placeholders, `{token}` present. `None`: not offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Urls {
+pub struct Urls<T = String> {
     /// OpenStack vnc/novnc.
-    pub openstack_novnc: String,
+    pub openstack_novnc: T,
     /// OpenStack serial/serial.
-    pub openstack_serial: String,
+    pub openstack_serial: T,
     /// OTC BMS serial.
-    pub otc_serial: String,
+    pub otc_serial: T,
     /// Huawei BMS serial.
-    pub huawei_bms_serial: String,
+    pub huawei_bms_serial: T,
     /// Huawei CloudDC VNC.
-    pub huawei_clouddc_vnc: String,
+    pub huawei_clouddc_vnc: T,
     /// Huawei ECS VNC.
-    pub huawei_ecs_vnc: String,
+    pub huawei_ecs_vnc: T,
     /// OpenStack spice/spice-html5; no default.
-    pub openstack_spice: Option<String>,
+    pub openstack_spice: Option<T>,
     /// OpenStack spice/spice-direct, for a proxy of the native protocol; no default.
-    pub openstack_spice_direct: Option<String>,
+    pub openstack_spice_direct: Option<T>,
     /// OpenStack mks/webmks; no default.
-    pub openstack_mks: Option<String>,
+    pub openstack_mks: Option<T>,
+}
+
+impl Urls {
+    /// Each template, read as its users want it.
+    pub fn map<T>(&self, read: impl Fn(&str) -> T) -> Urls<T> {
+        let maybe = |template: &Option<String>| template.as_deref().map(&read);
+        Urls {
+            openstack_novnc: read(&self.openstack_novnc),
+            openstack_serial: read(&self.openstack_serial),
+            otc_serial: read(&self.otc_serial),
+            huawei_bms_serial: read(&self.huawei_bms_serial),
+            huawei_clouddc_vnc: read(&self.huawei_clouddc_vnc),
+            huawei_ecs_vnc: read(&self.huawei_ecs_vnc),
+            openstack_spice: maybe(&self.openstack_spice),
+            openstack_spice_direct: maybe(&self.openstack_spice_direct),
+            openstack_mks: maybe(&self.openstack_mks),
+        }
+    }
 }

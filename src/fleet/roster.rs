@@ -394,7 +394,7 @@ fn earlier(cursor: &str) -> String {
 impl Live for Roster {
     fn holder(&self, key: &TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>> {
         let key = *key;
-        Box::pin(async move {
+        StoreFuture::later(async move {
             let own = self.local.list();
             if let Some(session) = own.into_iter().find(|session| session.key == key) {
                 return Ok(Some(session.grant));
@@ -406,7 +406,7 @@ impl Live for Roster {
 
     fn end(&self, which: &Revoke, why: Why) -> StoreFuture<'_, usize> {
         let which = which.clone();
-        Box::pin(async move {
+        StoreFuture::later(async move {
             let here = self.end_named(&which, why);
             if !self.fleet.is_shared() {
                 return Ok(here + self.end_before(Question::End(which, why)).await?);

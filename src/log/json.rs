@@ -19,8 +19,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::clock::Stamp;
-use crate::json::{Fields, escape, quote};
+use crate::clock::{self, Stamp};
+use crate::json::{Fields, escape, name, quote};
 
 use super::lines::{Lines, is_urgent};
 
@@ -44,11 +44,11 @@ pub(super) fn line(
     fields: impl FnOnce(&mut Fields<'_>),
 ) {
     with_buffer(|buffer| {
-        buffer.begin(SystemTime::now(), level);
+        buffer.begin(clock::date(), level);
         let mut line = Fields(&mut buffer.text);
-        line.word("message", Some(message));
+        line.word(name!("message"), Some(message));
         fields(&mut line);
-        line.word("module", Some(module));
+        line.word(name!("module"), Some(module));
         buffer.text.push_str("}\n");
         lines.push(buffer.text.as_bytes(), is_urgent(level));
     });
@@ -76,7 +76,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Json {
         let span = context.event_span(event);
         let urgent = is_urgent(*event.metadata().level());
         with_buffer(|buffer| {
-            buffer.begin(SystemTime::now(), *event.metadata().level());
+            buffer.begin(clock::date(), *event.metadata().level());
             let text = &mut buffer.text;
             event.record(&mut Object(text));
             text.push_str(",\"module\":");

@@ -1,6 +1,7 @@
 //! One connection: TLS if configured, HTTP with its limits, and each request to the part it is for.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tracing::debug;
 use crate::admin::{Admin, Content};
 use crate::api::{self, Api, Source};
 use crate::audit::Audit;
+use crate::clock;
 use crate::fleet::{Roster, SharedInventory};
 use crate::limits::{Cap, CapPermit};
 use crate::metrics::Metrics;
@@ -121,7 +123,10 @@ pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
             let on_upgrade = request.extensions().get::<OnUpgrade>().cloned();
             let mut response = match client.begin(request) {
                 Answering::Done(response) => response.map(Either::Left),
-                Answering::Public(answer) => answer.await.map(Either::Left),
+                Answering::Public(mut answer) => {
+                    let answer = poll_fn(|cx| clock::turn(|| answer.as_mut().poll(cx)));
+                    answer.await.map(Either::Left)
+                }
                 Answering::Admin(answer) => answer.await,
             };
             let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;

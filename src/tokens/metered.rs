@@ -1,11 +1,15 @@
 //! A store whose answers are timed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock;
 use crate::metrics::{Metrics, StoreCall};
 
-use super::{Claim, Confirm, Grant, Keep, Nonce, Offer, Peek, Resumed, Revoke, Store, StoreFuture, TokenKey};
+use super::{
+    Claim, Confirm, Grant, Keep, Nonce, Offer, Peek, Resumed, Revoke, Store, StoreError, StoreFuture,
+    TokenKey,
+};
 
 /// Passes every call on and counts how long the answer took.
 #[derive(Debug)]
@@ -20,19 +24,22 @@ impl Metered {
         Self { store, metrics }
     }
 
-    /// The store may do its work when it is called, or when its answer is waited for.
-    fn timed<'a, T: 'a>(
+    /// The store may do its work when it is called, or when its answer is waited for. One that is there at once took no
+    /// time within a request's [`clock::turn`].
+    fn timed<'a, T: Send + Unpin + 'a>(
         &'a self,
         call: StoreCall,
         ask: impl FnOnce(&'a dyn Store) -> StoreFuture<'a, T>,
     ) -> StoreFuture<'a, T> {
-        let begun = Instant::now();
-        let answer = ask(&*self.store);
-        Box::pin(async move {
-            let answer = answer.await;
-            self.metrics.store(call, begun.elapsed(), answer.is_ok());
+        let begun = clock::instant();
+        let note = move |answer: Result<T, StoreError>| {
+            self.metrics.store(call, clock::instant().saturating_duration_since(begun), answer.is_ok());
             answer
-        })
+        };
+        match ask(&*self.store).at_once() {
+            Ok(answer) => StoreFuture::here(note(answer)),
+            Err(coming) => StoreFuture::later(async move { note(coming.await) }),
+        }
     }
 }
 

@@ -10,10 +10,11 @@
 //!
 //! `resume.rs` has what becomes of a spent one whose viewer comes back.
 
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -164,8 +165,48 @@ pub enum StoreError {
     Unavailable(String),
 }
 
-/// A store's answer, on its way.
-pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+/// A store's answer: there at once, and then nothing is allocated for it, or on its way.
+#[must_use = "nobody hears the answer unless it is awaited"]
+pub struct StoreFuture<'a, T>(Coming<'a, T>);
+
+enum Coming<'a, T> {
+    Here(Ready<Result<T, StoreError>>),
+    Later(Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>),
+}
+
+impl<'a, T> StoreFuture<'a, T> {
+    /// An answer that is there.
+    pub fn here(answer: Result<T, StoreError>) -> Self {
+        Self(Coming::Here(ready(answer)))
+    }
+
+    /// One that comes.
+    pub fn later(answer: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Self {
+        Self(Coming::Later(Box::pin(answer)))
+    }
+
+    /// The answer if it is there, or itself.
+    ///
+    /// # Errors
+    /// If it is on its way.
+    pub fn at_once(self) -> Result<Result<T, StoreError>, Self> {
+        match self.0 {
+            Coming::Here(answer) => Ok(answer.into_inner()),
+            later @ Coming::Later(_) => Err(Self(later)),
+        }
+    }
+}
+
+impl<T: Unpin> Future for StoreFuture<'_, T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.get_mut().0 {
+            Coming::Here(answer) => Pin::new(answer).poll(cx),
+            Coming::Later(answer) => answer.as_mut().poll(cx),
+        }
+    }
+}
 
 /// Keeps grants under hashed tokens. Every call is one atomic step; the store's own clock decides expiry,
 /// strictly: at the very instant of expiry a token is gone.

@@ -89,8 +89,8 @@ pub fn perform(store: &dyn Store, call: Call) -> StoreFuture<'_, Answer> {
     }
 }
 
-fn map<'a, T: 'a, U: 'a>(answer: StoreFuture<'a, T>, to: fn(T) -> U) -> StoreFuture<'a, U> {
-    Box::pin(async move { answer.await.map(to) })
+fn map<'a, T: Send + Unpin + 'a, U: 'a>(answer: StoreFuture<'a, T>, to: fn(T) -> U) -> StoreFuture<'a, U> {
+    StoreFuture::later(async move { answer.await.map(to) })
 }
 
 /// A call that waits for its answer.
@@ -166,7 +166,7 @@ impl Movable {
 
     /// Has the call answered where the tokens are.
     fn pass<T: Send + 'static>(&self, call: Call, said: fn(Answer) -> Option<T>) -> StoreFuture<'_, T> {
-        Box::pin(async move {
+        StoreFuture::later(async move {
             let strange = || StoreError::Unavailable("an answer to another question".to_owned());
             said(self.elsewhere(call).await?).ok_or_else(strange)
         })

@@ -134,7 +134,7 @@ impl RedisStore {
         self.thread.spawn(async move {
             let _ = answer.send(in_time(work).await);
         });
-        Box::pin(async move { outcome(&mut answered).await })
+        StoreFuture::later(async move { outcome(&mut answered).await })
     }
 }
 
@@ -190,7 +190,7 @@ impl Store for RedisStore {
             }
         });
         let mut waiting = Waiting { store: self, key, nonce, answered };
-        Box::pin(async move { outcome(&mut waiting.answered).await })
+        StoreFuture::later(async move { outcome(&mut waiting.answered).await })
     }
 
     fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm> {

@@ -22,11 +22,14 @@ pub(super) struct Ids<'a> {
     pub(super) server: Cow<'a, str>,
 }
 
+/// What stands before the project's id.
+const ROOT: &str = "/v1/";
+
 const PROJECTS: &str = "/v3/projects";
 
 /// Whether the path is Huawei's, if no dialect's own.
 pub(in crate::api) fn owns(path: &str) -> bool {
-    path.starts_with("/v1/") || is_projects(path)
+    path.starts_with(ROOT) || is_projects(path)
 }
 
 fn is_projects(path: &str) -> bool {
@@ -65,24 +68,23 @@ impl Console {
 
     /// Takes the path apart: the route's names as they are, anything not empty in the place of its braces.
     pub(super) fn path<'a>(&self, path: &'a str) -> Path<'a> {
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let (mut sent, mut project, mut server) = (path.split('/'), None, None);
-        for segment in self.route.split('/') {
-            match sent.next() {
-                Some(name) if name == segment => {}
-                Some(id) if segment.starts_with('{') && !id.is_empty() => {
-                    let Some(id) = decode(id) else { return Path::Unknown };
-                    let place = if project.is_none() { &mut project } else { &mut server };
-                    *place = Some(id);
-                }
-                _ => return Path::Unknown,
-            }
-        }
-        match (sent.next(), project, server) {
-            (None, Some(project), Some(server)) => Path::Console(Ids { project, server }),
-            _ => Path::Unknown,
-        }
+        let ids = || {
+            let path = path.strip_suffix('/').unwrap_or(path);
+            let (project, rest) = segment(path.strip_prefix(ROOT)?)?;
+            let (server, rest) = segment(rest.strip_prefix(self.collection)?.strip_prefix('/')?)?;
+            let both = rest == self.action && !project.is_empty() && !server.is_empty();
+            both.then_some((project, server))
+        };
+        let decoded = ids().and_then(|(project, server)| Some((decode(project)?, decode(server)?)));
+        decoded.map_or(Path::Unknown, |(project, server)| Path::Console(Ids { project, server }))
     }
+}
+
+/// What stands before the next slash, and behind it. Segments are short: a search that looks at many bytes at once takes
+/// longer to begin.
+fn segment(path: &str) -> Option<(&str, &str)> {
+    let end = path.bytes().position(|byte| byte == b'/')?;
+    Some((&path[..end], &path[end + 1..]))
 }
 
 #[cfg(test)]
@@ -117,6 +119,17 @@ mod tests {
             "",
         ] {
             check(path, None);
+        }
+    }
+
+    #[test]
+    fn routes_are_made_of_their_parts() {
+        for console in [&huawei_bms::CONSOLE, &huawei_clouddc::CONSOLE, &huawei_ecs::CONSOLE] {
+            let Console { route, collection, action, .. } = console;
+            let segments: Vec<&str> = route.split('/').collect();
+            let ["", "v1", "{project_id}", of, id, last] = segments[..] else { panic!("{route}") };
+            assert_eq!((of, last), (*collection, *action));
+            assert!(id.starts_with('{') && id.ends_with('}'), "{route}");
         }
     }
 

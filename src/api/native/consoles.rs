@@ -99,7 +99,7 @@ pub(super) async fn create<'a>(
         options,
         template,
     };
-    let issued = core.issuer().issue(ask).await?;
+    let issued = core.issuer().issue(&ask).await?;
     let (id, url) = (issued.grant, trail.issued(issued));
     let console = Console {
         id,

@@ -12,6 +12,7 @@ use super::super::answer::Body;
 use super::super::body::{Named, Sent};
 use super::super::issue::{Ask, By};
 use super::super::trail::Trail;
+use super::super::url::Template;
 use super::fault::Fault;
 use super::microversion::Microversion;
 use super::schema::{self, Field};
@@ -137,7 +138,7 @@ struct Offer<'a> {
     /// Whose URL and lifetime it has.
     dialect: Dialect,
     protocol: Protocol,
-    template: &'a str,
+    template: &'a Template,
     options: Options,
 }
 
@@ -189,7 +190,7 @@ async fn open<'a>(
         options,
         template,
     };
-    let issued = at.core.issuer().issue(ask).await.map_err(|error| {
+    let issued = at.core.issuer().issue(&ask).await.map_err(|error| {
         // The lifetime is our own configuration's; a caller can neither choose nor mend it.
         let fault = Fault::issue(&error, id);
         let ours = fault.cause == "lifetime";

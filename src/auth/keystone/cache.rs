@@ -22,8 +22,8 @@ const MOST_FLYING: usize = 1_000;
 const REFUSED_TTL: Duration = Duration::from_secs(5);
 
 type Key = [u8; 32];
-type Outcome = Result<Arc<Caller>, AuthError>;
-type Answer = watch::Receiver<Option<Outcome>>;
+pub(super) type Outcome = Result<Arc<Caller>, AuthError>;
+pub(super) type Answer = watch::Receiver<Option<Outcome>>;
 
 /// All that is known.
 #[derive(Default)]

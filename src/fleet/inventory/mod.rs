@@ -175,7 +175,7 @@ impl SharedInventory {
 
     /// Reads what is new, and says what that changed.
     fn catch_up<'a>(&'a self, read: &'a mut Read) -> StoreFuture<'a, Changes> {
-        Box::pin(self.catch_up_with(read))
+        StoreFuture::later(self.catch_up_with(read))
     }
 
     async fn catch_up_with(&self, read: &mut Read) -> Result<Changes, StoreError> {

@@ -40,14 +40,14 @@ impl Unspent {
 impl Outstanding {
     /// Takes a place for the token and does `keep`; gives the place back if that fails. Refuses if `most` are
     /// taken. A `most` of 0 counts nothing.
-    pub(super) fn admit(
+    pub(super) fn admit<T>(
         &self,
         target: &TargetId,
         (key, until): (TokenKey, u64),
         most: usize,
         now: u64,
-        keep: impl FnOnce() -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+        keep: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         if most == 0 {
             return keep();
         }

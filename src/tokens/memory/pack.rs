@@ -22,7 +22,7 @@ pub struct Packed {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum PackedState {
-    Fresh(Arc<Grant>),
+    Fresh(Grant),
     Claimed(Arc<Grant>, Nonce, Duration),
     Spent(Protocol, Nonce, Option<Box<PackedComeback>>),
 }

@@ -1,11 +1,10 @@
 //! The memory store's table: every step is one record under its part's lock; nothing here awaits.
 
-use std::mem;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::ids::Protocol;
+use crate::ids::{Protocol, TargetId};
 
 use super::super::{
     Claim, Confirm, Grant, LEASE, Nonce, Offer, Peek, Revoke, StoreError, TOMBSTONE, TokenKey,
@@ -60,7 +59,7 @@ fn retain(part: &Part, mut keep: impl FnMut(&TokenKey, &mut Record) -> bool) {
     }
 }
 
-/// 48 bytes: the nonce is kept as bytes, since a `u128` would align the record to 16.
+/// 120 bytes: the nonce is kept as bytes, since a `u128` would align the record to 16.
 #[derive(Debug)]
 struct Record {
     /// The token's expiry; of a spent one, when it is forgotten.
@@ -70,9 +69,19 @@ struct Record {
 
 #[derive(Debug)]
 enum State {
-    Fresh(Arc<Grant>),
-    Claimed { grant: Arc<Grant>, nonce: [u8; 16], lease: u64 },
-    Spent { protocol: Protocol, nonce: [u8; 16], back: Option<Box<Comeback>> },
+    /// The grant lies in the slot: nothing is allocated for a token that nobody brings, and whoever looks for dead ones
+    /// goes through memory in its order.
+    Fresh(Grant),
+    Claimed {
+        grant: Arc<Grant>,
+        nonce: [u8; 16],
+        lease: u64,
+    },
+    Spent {
+        protocol: Protocol,
+        nonce: [u8; 16],
+        back: Option<Box<Comeback>>,
+    },
 }
 
 impl Record {
@@ -102,12 +111,22 @@ impl Record {
     }
 
     /// The grant of an unspent token.
-    fn grant(&self) -> Option<&Arc<Grant>> {
+    fn grant(&self) -> Option<&Grant> {
         match &self.state {
-            State::Fresh(grant) | State::Claimed { grant, .. } => Some(grant),
+            State::Fresh(grant) => Some(grant),
+            State::Claimed { grant, .. } => Some(grant),
             State::Spent { .. } => None,
         }
     }
+}
+
+/// A token was kept.
+#[derive(Default)]
+struct Kept {
+    /// In the place of a dead one.
+    replaced: bool,
+    /// The dead one's target, if that was another.
+    other: Option<TargetId>,
 }
 
 impl Table {
@@ -141,38 +160,39 @@ impl Table {
     ) -> Result<(), StoreError> {
         let now = nanos(now);
         let until = now.saturating_add(nanos(ttl));
-        let grant = Arc::new(grant);
-        let target = &grant.target;
-        let record = Record { until, state: State::Fresh(grant.clone()) };
         let reserved = self.reserve() || (self.make_room(&key, now) && self.reserve());
         if !reserved {
             return Err(StoreError::Full(self.capacity));
         }
-        let mut replaced = None;
-        let keep = || {
-            let mut part = self.part(&key);
-            match part.get_mut(&key) {
-                None => {
-                    part.insert(key, record);
-                    Ok(None)
-                }
-                Some(found) if !found.is_dead(now) => Err(StoreError::Exists),
-                Some(found) => Ok(Some(mem::replace(found, record))),
-            }
+        let target = (most > 0).then(|| grant.target.clone());
+        let record = Record { until, state: State::Fresh(grant) };
+        let keep = || self.keep(key, record, now);
+        let kept = match target {
+            Some(target) => self.outstanding.admit(&target, (key, until), most, now, keep),
+            None => keep(),
         };
-        let kept = self.outstanding.admit(target, (key, until), most, now, || {
-            replaced = keep()?;
-            Ok(())
-        });
-        if kept.is_err() || replaced.is_some() {
+        if kept.as_ref().map_or(true, |kept| kept.replaced) {
             self.held.fetch_sub(1, Ordering::Relaxed);
         }
-        // A dead token of the same key may have been another target's.
-        let other = replaced.as_ref().and_then(Record::grant).filter(|other| other.target != *target);
-        if let Some(other) = other {
-            self.outstanding.forget(&other.target, &key);
+        if let Some(other) = kept?.other {
+            self.outstanding.forget(&other, &key);
         }
-        kept
+        Ok(())
+    }
+
+    fn keep(&self, key: TokenKey, record: Record, now: u64) -> Result<Kept, StoreError> {
+        let mut part = self.part(&key);
+        let Some(found) = part.get_mut(&key) else {
+            part.insert(key, record);
+            return Ok(Kept::default());
+        };
+        if !found.is_dead(now) {
+            return Err(StoreError::Exists);
+        }
+        let target = |record: &Record| record.grant().map(|grant| grant.target.clone());
+        let other = target(found).filter(|other| target(&record).as_ref() != Some(other));
+        *found = record;
+        Ok(Kept { replaced: true, other })
     }
 
     pub(super) fn claim(&self, key: &TokenKey, nonce: Nonce, now: Duration) -> Claim {
@@ -188,7 +208,8 @@ impl Table {
             _ if !live => return Claim::Unknown,
             State::Spent { protocol, .. } => return Claim::Spent(*protocol),
             State::Claimed { grant, lease, .. } if now < *lease => return Claim::Busy(grant.protocol),
-            State::Fresh(grant) | State::Claimed { grant, .. } => grant.clone(),
+            State::Fresh(grant) => Arc::new(grant.clone()),
+            State::Claimed { grant, .. } => grant.clone(),
         };
         let lease = now.saturating_add(nanos(LEASE));
         record.state = State::Claimed { grant: grant.clone(), nonce, lease };
@@ -231,7 +252,7 @@ impl Table {
             && now < *lease
             && *holder == nonce
         {
-            record.state = State::Fresh(grant.clone());
+            record.state = State::Fresh(Grant::clone(grant));
         }
     }
 
@@ -264,7 +285,7 @@ impl Table {
             }
             match record.grant() {
                 Some(grant) if !record.is_dead(now) && which.names(key, grant) => {
-                    revoked.push((*key, Arc::clone(grant)));
+                    revoked.push((*key, grant.target.clone()));
                     true
                 }
                 _ => false,
@@ -279,8 +300,8 @@ impl Table {
         }
         self.held.fetch_sub(revoked.len(), Ordering::Relaxed);
         // No record's lock is held any more, as `Outstanding` wants it.
-        for (key, grant) in &revoked {
-            self.outstanding.forget(&grant.target, key);
+        for (key, target) in &revoked {
+            self.outstanding.forget(target, key);
         }
         revoked.len()
     }
@@ -289,12 +310,13 @@ impl Table {
         let now = nanos(now);
         let part = self.part(key);
         let record = part.get(key)?;
-        match &record.state {
-            State::Fresh(grant) | State::Claimed { grant, .. } if now < record.until => {
-                Some(Peek { grant: grant.clone(), remaining: Duration::from_nanos(record.until - now) })
-            }
-            _ => None,
-        }
+        let grant = match &record.state {
+            _ if now >= record.until => return None,
+            State::Fresh(grant) => Arc::new(grant.clone()),
+            State::Claimed { grant, .. } => grant.clone(),
+            State::Spent { .. } => return None,
+        };
+        Some(Peek { grant, remaining: Duration::from_nanos(record.until - now) })
     }
 
     /// Drops the dead of the next part; returns how many.
@@ -320,12 +342,13 @@ impl Table {
             let dead = record.is_dead(now);
             freed += usize::from(dead);
             record.tidy(now);
-            unspent.extend(record.grant().filter(|_| dead && counts).map(|grant| (*key, grant.clone())));
+            let target = record.grant().filter(|_| dead && counts).map(|grant| grant.target.clone());
+            unspent.extend(target.map(|target| (*key, target)));
             !dead
         });
         // No record's lock is held any more, as `Outstanding` wants it.
-        for (key, grant) in unspent {
-            self.outstanding.forget(&grant.target, &key);
+        for (key, target) in unspent {
+            self.outstanding.forget(&target, &key);
         }
         self.held.fetch_sub(freed, Ordering::Relaxed);
         freed
@@ -437,12 +460,12 @@ mod tests {
 
     #[test]
     fn a_token_weighs_what_the_documentation_says() {
-        // `MemoryStore` promises "about 320 bytes": slots just after their block was doubled, the index at its
-        // emptiest, the list of free slots, and the grant.
+        // `MemoryStore` promises "about 330 bytes": slots just after their block was doubled, the index at its
+        // emptiest and the list of free slots.
         let slot = size_of::<Slot<Record>>();
-        let grant = size_of::<Grant>() + 2 * size_of::<usize>();
-        assert_eq!(size_of::<Record>(), 48);
-        assert_eq!((slot, grant), (80, 128));
-        assert!(2 * slot + 5 * 16 / 7 + 2 * 4 + grant <= 320);
+        assert_eq!((size_of::<Record>(), slot), (120, 152));
+        assert!(2 * slot + 5 * 16 / 7 + 2 * 4 <= 330);
+        // What a claim adds until the token is spent.
+        assert_eq!(size_of::<Grant>() + 2 * size_of::<usize>(), 128);
     }
 }
