@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Value};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -268,7 +268,10 @@ impl Steps {
     }
 
     async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let answer = self.link.call(command).await;
+        Self::heard(self.link.call(command).await)
+    }
+
+    fn heard<T>(answer: Result<T, LinkError>) -> Result<T, StoreError> {
         if let Err(LinkError::Redis(error)) = &answer
             && matches!(error.kind(), ErrorKind::Server(_))
         {
@@ -356,12 +359,14 @@ impl Steps {
     }
 
     async fn claim(&self, names: &TokenNames, nonce: Nonce) -> Result<Claim, StoreError> {
-        let mut claim = self.script(Step::Claim, names);
-        claim.arg(hex(nonce)).arg(ms(LEASE)).arg(ms(SLACK));
-        let answer: Vec<String> = self.call(&claim).await?;
+        let [token, claim, _] = names.all();
+        let answer: Value = Self::heard(self.link.step(Step::Claim, &[token, claim], &[&hex(nonce)]).await)?;
+        let Value::Array(answer) = answer else {
+            return Ok(Claim::Won(Arc::new(granted(answer)?)));
+        };
+        let answer: Vec<String> = redis::from_redis_value(Value::Array(answer)).map_err(strange)?;
         let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
         match answer[..] {
-            ["won", grant] => Ok(Claim::Won(Arc::new(parse(grant)?))),
             ["busy", protocol] => Ok(Claim::Busy(self::protocol(protocol)?)),
             ["spent", protocol] => Ok(Claim::Spent(self::protocol(protocol)?)),
             ["unknown"] => Ok(Claim::Unknown),
@@ -379,12 +384,15 @@ impl Steps {
         nonce: Nonce,
         offer: Option<Offer>,
     ) -> Result<Confirm, StoreError> {
-        let mut confirm = self.script(Step::Confirm, names);
-        confirm.arg(hex(nonce)).arg(ms(TOMBSTONE)).arg(ms(SLACK));
-        if let Some(offer) = offer {
-            comeback::add(&mut confirm, &offer);
-        }
-        match self.call::<String>(&confirm).await?.as_str() {
+        let (nonce, keys) = (hex(nonce), names.all());
+        let answer: Result<String, _> = match offer {
+            None => self.link.step(Step::Confirm, &keys[..2], &[&nonce]).await,
+            Some(offer) => {
+                let [secret, times, window, longest] = comeback::arguments(&offer);
+                self.link.step(Step::Confirm, &keys, &[&nonce, &secret, &times, &window, &longest]).await
+            }
+        };
+        match Self::heard(answer)?.as_str() {
             "confirmed" => Ok(Confirm::Confirmed),
             "lost" => Ok(Confirm::Lost),
             "fenced" => {
@@ -476,6 +484,12 @@ fn ms(time: Duration) -> u64 {
 
 fn parse(grant: &str) -> Result<Grant, StoreError> {
     serde_json::from_str(grant).map_err(strange)
+}
+
+/// The grant in a token's record, HISTORY EXPIRY GRANT-ID PROTOCOL GRANT.
+fn granted(record: Value) -> Result<Grant, StoreError> {
+    let record: String = redis::from_redis_value(record).map_err(strange)?;
+    parse(record.splitn(5, ' ').nth(4).ok_or_else(|| strange("no record of a token"))?)
 }
 
 fn protocol(name: &str) -> Result<Protocol, StoreError> {

@@ -2,7 +2,7 @@
 //! call that was begun is brought to its end although its caller has gone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, oneshot};
 use tracing::{error, info, warn};
 
 use super::route::{Connection, Route};
-use super::script::Scripts;
+use super::script::{Scripts, Step};
 use super::vet::Unsafe;
 
 /// Why there is no answer.
@@ -76,6 +76,8 @@ pub(super) struct Link {
     slot: Mutex<Slot>,
     /// Whether the last connection could not be made, so that an outage is two lines in the log.
     down: AtomicBool,
+    /// The number of the connection over which no function can be had, and scripts do.
+    plain: AtomicU64,
 }
 
 #[derive(Default)]
@@ -87,29 +89,55 @@ struct Slot {
 
 impl Link {
     pub(super) fn new(route: Route, scripts: Scripts) -> Arc<Self> {
-        Arc::new(Self { route, scripts, slot: Mutex::default(), down: AtomicBool::new(false) })
+        Arc::new(Self { route, scripts, slot: Mutex::default(), down: AtomicBool::new(false), plain: AtomicU64::new(0) })
     }
 
     /// Sends the command; if its answer is lost, or the server is no primary any more, once again by a new
     /// connection. Only for what may be done twice: every step is such, by its nonce or grant id.
     pub(super) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LinkError> {
-        let value = match self.once(command).await {
-            Err(error) if error.is_broken() => self.once(command).await?,
+        self.twice(None, command).await
+    }
+
+    /// The same for a step that may be a function: by that where the server has functions and lets us call them, else
+    /// as a script.
+    pub(super) async fn step<T: FromRedisValue>(
+        &self,
+        step: Step,
+        keys: &[&str],
+        arguments: &[&str],
+    ) -> Result<T, LinkError> {
+        let with = |mut command: Cmd| {
+            command.arg(arguments);
+            command
+        };
+        let function = self.scripts.function(step, keys).map(with);
+        self.twice(function.as_ref(), &with(self.scripts.call(step, keys))).await
+    }
+
+    async fn twice<T: FromRedisValue>(&self, function: Option<&Cmd>, script: &Cmd) -> Result<T, LinkError> {
+        let value = match self.once(function, script).await {
+            Err(error) if error.is_broken() => self.once(function, script).await?,
             answer => answer?,
         };
         Ok(redis::from_redis_value(value).map_err(RedisError::from)?)
     }
 
-    async fn once(&self, command: &Cmd) -> Result<Value, LinkError> {
+    async fn once(&self, function: Option<&Cmd>, script: &Cmd) -> Result<Value, LinkError> {
         let (mut connection, number) = self.connection().await?;
-        let mut answer = command.query_async(&mut connection).await;
-        if let Err(error) = &answer
-            && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
-        {
-            // Nothing was done: the server was emptied of scripts, or a cluster has a new primary.
-            self.load(&mut connection).await?;
-            answer = command.query_async(&mut connection).await;
-        }
+        let answer = match function.filter(|_| self.plain.load(Ordering::Relaxed) != number) {
+            Some(function) => self.by_function(&mut connection, function).await,
+            None => Ok(None),
+        };
+        let answer = match answer {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => {
+                if function.is_some() {
+                    self.plain.store(number, Ordering::Relaxed);
+                }
+                self.by_script(&mut connection, script).await
+            }
+            Err(error) => Err(error),
+        };
         let answer = answer.map_err(LinkError::from);
         if answer.as_ref().is_err_and(LinkError::is_broken) {
             let mut slot = self.slot.lock().await;
@@ -118,6 +146,39 @@ impl Link {
             }
         }
         answer
+    }
+
+    async fn by_script(&self, connection: &mut Connection, script: &Cmd) -> Result<Value, RedisError> {
+        let answer = script.query_async(connection).await;
+        match &answer {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                // Nothing was done: the server was emptied of scripts, or a cluster has a new primary.
+                self.load(connection).await?;
+                script.query_async(connection).await
+            }
+            _ => answer,
+        }
+    }
+
+    /// `None`: the server has no functions, or its user may not load or call them. Then nothing was done.
+    async fn by_function(
+        &self,
+        connection: &mut Connection,
+        function: &Cmd,
+    ) -> Result<Option<Value>, RedisError> {
+        match function.query_async(connection).await {
+            Err(error) if said(&error, "Function not found") => {}
+            Err(error) if is_no_function(&error) => return Ok(None),
+            answer => return answer.map(Some),
+        }
+        match self.scripts.load_library().query_async::<Value>(connection).await {
+            Ok(_) => {}
+            // By another process meanwhile, or at the other nodes of a cluster.
+            Err(error) if said(&error, "already exists") => {}
+            Err(error) if is_no_function(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        function.query_async(connection).await.map(Some)
     }
 
     /// The connection there is, or a new one.
@@ -159,4 +220,15 @@ impl Link {
         }
         Ok(())
     }
+}
+
+/// Whether functions are what the server does not have, or its user must not use.
+fn is_no_function(error: &RedisError) -> bool {
+    let about = |words: &[&str]| words.iter().any(|word| said(error, word));
+    (error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) || said(error, "unknown command"))
+        && about(&["fcall", "FCALL", "function", "FUNCTION"])
+}
+
+fn said(error: &RedisError, words: &str) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_)) && error.detail().is_some_and(|detail| detail.contains(words))
 }
