@@ -1,5 +1,4 @@
-//! The one connection that every worker shares, on a thread of its own: a busy worker delays nobody's claim, and a
-//! call that was begun is brought to its end although its caller has gone.
+//! The connection of a worker, and the one of the store's own thread for all other callers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -71,8 +70,8 @@ impl Thread {
 
 /// The connection, made when it is needed and made anew when it broke.
 pub(super) struct Link {
-    pub(super) route: Route,
-    pub(super) scripts: Scripts,
+    pub(super) route: Arc<Route>,
+    pub(super) scripts: Arc<Scripts>,
     slot: Mutex<Slot>,
     /// Whether the last connection could not be made, so that an outage is two lines in the log.
     down: AtomicBool,
@@ -88,14 +87,21 @@ struct Slot {
 }
 
 impl Link {
-    pub(super) fn new(route: Route, scripts: Scripts) -> Arc<Self> {
-        Arc::new(Self { route, scripts, slot: Mutex::default(), down: AtomicBool::new(false), plain: AtomicU64::new(0) })
+    pub(super) fn new(route: Arc<Route>, scripts: Arc<Scripts>) -> Arc<Self> {
+        Arc::new(Self {
+            route,
+            scripts,
+            slot: Mutex::default(),
+            down: AtomicBool::new(false),
+            plain: AtomicU64::new(0),
+        })
     }
 
     /// Sends the command; if its answer is lost, or the server is no primary any more, once again by a new
     /// connection. Only for what may be done twice: every step is such, by its nonce or grant id.
     pub(super) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LinkError> {
-        self.twice(None, command).await
+        let value = self.twice(command, false).await?.unwrap_or(Value::Nil);
+        Ok(redis::from_redis_value(value).map_err(RedisError::from)?)
     }
 
     /// The same for a step that may be a function: by that where the server has functions and lets us call them, else
@@ -106,38 +112,32 @@ impl Link {
         keys: &[&str],
         arguments: &[&str],
     ) -> Result<T, LinkError> {
-        let with = |mut command: Cmd| {
-            command.arg(arguments);
-            command
-        };
-        let function = self.scripts.function(step, keys).map(with);
-        self.twice(function.as_ref(), &with(self.scripts.call(step, keys))).await
+        if let Some(mut function) = self.scripts.function(step, keys)
+            && let Some(value) = self.twice(function.arg(arguments), true).await?
+        {
+            return Ok(redis::from_redis_value(value).map_err(RedisError::from)?);
+        }
+        self.call(self.scripts.call(step, keys).arg(arguments)).await
     }
 
-    async fn twice<T: FromRedisValue>(&self, function: Option<&Cmd>, script: &Cmd) -> Result<T, LinkError> {
-        let value = match self.once(function, script).await {
-            Err(error) if error.is_broken() => self.once(function, script).await?,
-            answer => answer?,
-        };
-        Ok(redis::from_redis_value(value).map_err(RedisError::from)?)
+    /// `None`: it is a function, and that is not to be had.
+    async fn twice(&self, command: &Cmd, function: bool) -> Result<Option<Value>, LinkError> {
+        match self.once(command, function).await {
+            Err(error) if error.is_broken() => self.once(command, function).await,
+            answer => answer,
+        }
     }
 
-    async fn once(&self, function: Option<&Cmd>, script: &Cmd) -> Result<Value, LinkError> {
+    async fn once(&self, command: &Cmd, function: bool) -> Result<Option<Value>, LinkError> {
         let (mut connection, number) = self.connection().await?;
-        let answer = match function.filter(|_| self.plain.load(Ordering::Relaxed) != number) {
-            Some(function) => self.by_function(&mut connection, function).await,
-            None => Ok(None),
+        let answer = match function {
+            true if self.plain.load(Ordering::Relaxed) == number => return Ok(None),
+            true => self.by_function(&mut connection, command).await,
+            false => self.by_script(&mut connection, command).await.map(Some),
         };
-        let answer = match answer {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => {
-                if function.is_some() {
-                    self.plain.store(number, Ordering::Relaxed);
-                }
-                self.by_script(&mut connection, script).await
-            }
-            Err(error) => Err(error),
-        };
+        if let Ok(None) = answer {
+            self.plain.store(number, Ordering::Relaxed);
+        }
         let answer = answer.map_err(LinkError::from);
         if answer.as_ref().is_err_and(LinkError::is_broken) {
             let mut slot = self.slot.lock().await;
@@ -149,12 +149,12 @@ impl Link {
     }
 
     async fn by_script(&self, connection: &mut Connection, script: &Cmd) -> Result<Value, RedisError> {
-        let answer = script.query_async(connection).await;
+        let answer = connection.ask(script).await;
         match &answer {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 // Nothing was done: the server was emptied of scripts, or a cluster has a new primary.
                 self.load(connection).await?;
-                script.query_async(connection).await
+                connection.ask(script).await
             }
             _ => answer,
         }
@@ -166,19 +166,19 @@ impl Link {
         connection: &mut Connection,
         function: &Cmd,
     ) -> Result<Option<Value>, RedisError> {
-        match function.query_async(connection).await {
+        match connection.ask(function).await {
             Err(error) if said(&error, "Function not found") => {}
             Err(error) if is_no_function(&error) => return Ok(None),
             answer => return answer.map(Some),
         }
-        match self.scripts.load_library().query_async::<Value>(connection).await {
+        match connection.ask(&self.scripts.load_library()).await {
             Ok(_) => {}
             // By another process meanwhile, or at the other nodes of a cluster.
             Err(error) if said(&error, "already exists") => {}
             Err(error) if is_no_function(&error) => return Ok(None),
             Err(error) => return Err(error),
         }
-        function.query_async(connection).await.map(Some)
+        connection.ask(function).await.map(Some)
     }
 
     /// The connection there is, or a new one.
@@ -216,7 +216,7 @@ impl Link {
 
     async fn load(&self, connection: &mut Connection) -> Result<(), RedisError> {
         for load in self.scripts.loads() {
-            load.exec_async(connection).await?;
+            connection.ask(&load).await?;
         }
         Ok(())
     }
@@ -230,5 +230,6 @@ fn is_no_function(error: &RedisError) -> bool {
 }
 
 fn said(error: &RedisError, words: &str) -> bool {
-    matches!(error.kind(), ErrorKind::Server(_)) && error.detail().is_some_and(|detail| detail.contains(words))
+    matches!(error.kind(), ErrorKind::Server(_))
+        && error.detail().is_some_and(|detail| detail.contains(words))
 }

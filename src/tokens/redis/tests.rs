@@ -13,6 +13,7 @@ pub(super) mod faults;
 mod fleet;
 mod library;
 mod live;
+mod near;
 mod targets;
 #[path = "testing.rs"]
 pub(crate) mod testing;

@@ -16,7 +16,7 @@ local function now()
 end
 
 local function ms(time)
-  return string.format('%.0f', time)
+  return string.format('%d', time)
 end
 
 -- The id of this server's history of writes, or nil if it is no primary. A server that was promoted, or that
@@ -47,7 +47,7 @@ local function token(history, at)
   end
   local to = string.find(value, ' ', from, true)
   local expiry, id = string.sub(value, from, to - 1), string.sub(value, to + 1, to + 36)
-  return { value = value, history = history, expiry = tonumber(expiry), id = id, rest = to + 38 }, false
+  return { value = value, expiry = tonumber(expiry), id = id, rest = to + 38 }, false
 end
 
 local function protocol(token)
@@ -77,6 +77,15 @@ local function claim(token, now, at)
     return { spent = false, nonce = nonce }
   end
   return nil
+end
+
+-- Puts the token where revocations look, for so long.
+local function note(index, token, now, time)
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', ms(now))
+  -- Of two times the later one, whoever comes first.
+  redis.call('ZADD', index, 'GT', ms(now + time), token)
+  local last = redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2]
+  redis.call('PEXPIRE', index, ms(last - now + SLACK))
 end
 
 -- Who may come back, or nil; and whether it is there, but of another history.

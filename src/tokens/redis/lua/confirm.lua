@@ -14,7 +14,7 @@ elseif not claim.spent then
   if ARGV[2] then
     local ends = ARGV[5] == '0' and '0' or ms(now + ARGV[5])
     redis.call(
-      'HSET', KEYS[3], 'history', token.history, 'grant', grant(token), 'holder', ARGV[1], 'pending', '0',
+      'HSET', KEYS[3], 'history', string.match(token.value, '^%x+'), 'grant', grant(token), 'holder', ARGV[1], 'pending', '0',
       'current', ARGV[2], 'previous', ARGV[2], 'left', ARGV[3], 'till', ms(now + ARGV[4]), 'ends', ends, 'noted', ms(token.expiry)
     )
     redis.call('PEXPIRE', KEYS[3], ms(ARGV[4] + SLACK))
