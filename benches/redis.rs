@@ -84,6 +84,8 @@ fn calls(port: u16, server: &Process, size: Size) {
     let store = RedisStore::open(&settings).expect("a store");
     let (bare, script) = bare(port);
     let runtime = runtime();
+    // As a worker does.
+    store.come_near();
     let (mut ours, mut theirs, mut share) = (Vec::new(), Vec::new(), [Vec::new(), Vec::new()]);
     for _ in 0..size.rounds {
         let keys: Vec<_> = (0..size.tokens).map(|_| key()).collect();

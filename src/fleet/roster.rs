@@ -223,6 +223,7 @@ impl Roster {
             }
         };
         let Fleet(fleet) = &self.fleet;
+        store.come_near();
         store.listen(Arc::clone(&fleet.bell), Arc::clone(&fleet.anew));
         let (mut last, mut all, mut read) = (Instant::now(), false, Read::default());
         loop {

@@ -32,7 +32,7 @@ use crate::net::tls::TlsAcceptor;
 use crate::net::workers::Accepted;
 use crate::proxy::{Connection, Proxy};
 use crate::targets::{Registrar, Registry};
-use crate::tokens::Store;
+use crate::tokens::{RedisStore, Store};
 use crate::web::Web;
 use crate::ws;
 
@@ -84,6 +84,8 @@ pub(super) struct Shared {
     /// What registered targets are shared by, if they are.
     pub(super) inventory: Option<SharedInventory>,
     pub(super) store: Arc<dyn Store>,
+    /// The same, if it is a Redis.
+    pub(super) redis: Option<Arc<RedisStore>>,
     pub(super) audit: Audit,
     pub(super) metrics: Metrics,
     /// Not to be sent new connections.

@@ -211,6 +211,7 @@ impl Server {
         let fingerprints = Fingerprinter::random()?;
         let registrar = inventory::registrar(&config, &registry, shared_inventory.as_ref())?;
         let inventory = Arc::clone(registry.inventory());
+        let near = redis.clone();
         let fleet = Fleet::new(&config.proxy.name, redis);
         let metrics = Metrics::default();
         let store: Arc<dyn Store> = Arc::new(Metered::new(store, metrics.clone()));
@@ -259,6 +260,7 @@ impl Server {
             registrar,
             inventory: shared_inventory,
             store,
+            redis: near,
             audit,
             unready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -289,7 +291,12 @@ impl Server {
         let Self { config, listeners, shared, memory, roster, before, predecessor } = self;
         let handler: Handler = {
             let shared = Arc::clone(&shared);
-            Arc::new(move |accepted| Box::pin(connection::serve(Arc::clone(&shared), accepted)))
+            Arc::new(move |accepted| {
+                if let Some(redis) = &shared.redis {
+                    redis.come_near();
+                }
+                Box::pin(connection::serve(Arc::clone(&shared), accepted))
+            })
         };
         let workers = Arc::new(Workers::start(config.proxy.workers, &handler)?);
         shared.metrics.show_workers(workers.loads());

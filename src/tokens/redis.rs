@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Value};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -26,6 +26,7 @@ use super::{
 
 mod comeback;
 mod inventory;
+mod lane;
 mod link;
 mod live;
 mod names;
@@ -33,6 +34,7 @@ mod once;
 mod route;
 mod script;
 mod vet;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -100,9 +102,9 @@ impl RedisStore {
     }
 
     fn with_scripts(settings: &config::Redis, scripts: Scripts) -> Result<Self, RedisSetupError> {
-        let link = Link::new(Route::new(settings)?, scripts);
+        let link = Link::new(Arc::new(Route::new(settings)?), Arc::new(scripts));
         let store =
-            Self { steps: Arc::new(Steps { link, fenced: AtomicU64::new(0) }), thread: Thread::start()? };
+            Self { steps: Arc::new(Steps { link, fenced: Arc::default() }), thread: Thread::start()? };
         let (answer, answered) = std::sync::mpsc::channel();
         let steps = Arc::clone(&store.steps);
         store.thread.spawn(async move {
@@ -125,13 +127,13 @@ impl RedisStore {
         self.steps.fenced.load(Ordering::Relaxed)
     }
 
-    /// Does the work on the store's own thread, within [`DEADLINE`], also if nobody waits for it any more.
+    /// Does the work beside the caller, within [`DEADLINE`], also if nobody waits for it any more.
     fn begin<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         let (answer, mut answered) = oneshot::channel();
-        self.thread.spawn(async move {
+        self.spawn(async move {
             let _ = answer.send(in_time(work).await);
         });
         StoreFuture::later(async move { outcome(&mut answered).await })
@@ -173,14 +175,14 @@ impl fmt::Debug for RedisStore {
 
 impl Store for RedisStore {
     fn create(&self, key: TokenKey, grant: Grant, ttl: Duration, most: usize) -> StoreFuture<'_, ()> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.create(&TokenNames::new(&key), &grant, ttl, most).await })
     }
 
     fn claim(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Claim> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         let (answer, answered) = oneshot::channel();
-        self.thread.spawn(async move {
+        self.spawn(async move {
             let names = TokenNames::new(&key);
             let claim = in_time(steps.claim(&names, nonce)).await;
             // What may have been won, and what was won for a caller who has gone, is given back.
@@ -194,12 +196,12 @@ impl Store for RedisStore {
     }
 
     fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.confirm(&TokenNames::new(&key), nonce, None).await })
     }
 
     fn confirm_with(&self, key: TokenKey, nonce: Nonce, offer: Offer) -> StoreFuture<'_, Confirm> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.confirm(&TokenNames::new(&key), nonce, Some(offer)).await })
     }
 
@@ -210,17 +212,17 @@ impl Store for RedisStore {
         next: TokenKey,
         nonce: Nonce,
     ) -> StoreFuture<'_, Option<Resumed>> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.resume(&TokenNames::new(&key), [secret, next], nonce).await })
     }
 
     fn kept(&self, key: TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.kept(&TokenNames::new(&key)).await })
     }
 
     fn resumed(&self, key: TokenKey, nonce: Nonce, window: Duration) -> StoreFuture<'_, Confirm> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.resumed(&TokenNames::new(&key), nonce, window).await })
     }
 
@@ -231,27 +233,27 @@ impl Store for RedisStore {
         grant: Arc<Grant>,
         window: Duration,
     ) -> StoreFuture<'_, Keep> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.keep(&TokenNames::new(&key), nonce, &grant, window).await })
     }
 
     fn forget(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.forget(&TokenNames::new(&key), nonce).await })
     }
 
     fn release(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.release(&TokenNames::new(&key), nonce).await })
     }
 
     fn revoke(&self, which: Revoke) -> StoreFuture<'_, usize> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.revoke(which).await })
     }
 
     fn peek(&self, key: TokenKey) -> StoreFuture<'_, Option<Peek>> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.peek(&TokenNames::new(&key)).await })
     }
 }
@@ -259,7 +261,7 @@ impl Store for RedisStore {
 /// The steps, as the thread does them.
 struct Steps {
     link: Arc<Link>,
-    fenced: AtomicU64,
+    fenced: Arc<AtomicU64>,
 }
 
 impl Steps {
@@ -268,7 +270,10 @@ impl Steps {
     }
 
     async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let answer = self.link.call(command).await;
+        Self::heard(self.link.call(command).await)
+    }
+
+    fn heard<T>(answer: Result<T, LinkError>) -> Result<T, StoreError> {
         if let Err(LinkError::Redis(error)) = &answer
             && matches!(error.kind(), ErrorKind::Server(_))
         {
@@ -288,16 +293,23 @@ impl Steps {
         most: usize,
     ) -> Result<(), StoreError> {
         let json = serde_json::to_string(grant).map_err(strange)?;
-        let mut create = self.script(Step::Create, names);
+        // A cluster has the indexes elsewhere.
+        let apart = self.link.route.is_cluster();
+        let indexes = names::indexes(grant);
+        let indexes = indexes.iter().filter(|_| !apart).map(String::as_str);
+        let keys: Vec<_> = names.all().into_iter().chain(indexes).collect();
+        let mut create = self.link.scripts.call(Step::Create, &keys);
         create.arg(ms(ttl)).arg(grant.id.to_string()).arg(grant.protocol.as_str()).arg(json);
-        create.arg(ms(LEASE + SLACK));
+        create.arg(ms(LEASE + SLACK)).arg(&names.hash).arg(ms(ttl + LEASE));
         match self.call::<String>(&create).await?.as_str() {
             "created" => {}
             "exists" => return Err(StoreError::Exists),
             other => return Err(strange(other)),
         }
         let filed = async {
-            self.note(names, grant, ttl).await?;
+            if apart {
+                self.note(names, grant, ttl).await?;
+            }
             if most == 0 { Ok(()) } else { self.seat(names, grant, ttl, most).await }
         };
         let filed = filed.await;
@@ -310,13 +322,18 @@ impl Steps {
 
     /// Puts the token where revocations look, for so long.
     async fn note(&self, names: &TokenNames, grant: &Grant, time: Duration) -> Result<(), StoreError> {
-        let note = |index: &String| {
-            let mut note = self.link.scripts.call(Step::Note, &[index]);
+        let note = |indexes: &[&str]| {
+            let mut note = self.link.scripts.call(Step::Note, indexes);
             // A claim made in time outlives the token, and can be revoked as long.
-            note.arg(&names.hash).arg(ms(time + LEASE)).arg(ms(SLACK));
+            note.arg(&names.hash).arg(ms(time + LEASE));
             note
         };
-        let [target, project, user] = names::indexes(grant).map(|index| note(&index));
+        let indexes = names::indexes(grant);
+        let [target, project, user] = indexes.each_ref().map(String::as_str);
+        if !self.link.route.is_cluster() {
+            return self.call::<String>(&note(&[target, project, user])).await.map(drop);
+        }
+        let [target, project, user] = [target, project, user].map(|index| note(&[index]));
         let noted = tokio::try_join!(
             self.call::<String>(&target),
             self.call::<String>(&project),
@@ -356,12 +373,14 @@ impl Steps {
     }
 
     async fn claim(&self, names: &TokenNames, nonce: Nonce) -> Result<Claim, StoreError> {
-        let mut claim = self.script(Step::Claim, names);
-        claim.arg(hex(nonce)).arg(ms(LEASE)).arg(ms(SLACK));
-        let answer: Vec<String> = self.call(&claim).await?;
+        let [token, claim, _] = names.all();
+        let answer: Value = Self::heard(self.link.step(Step::Claim, &[token, claim], &[&hex(nonce)]).await)?;
+        let Value::Array(answer) = answer else {
+            return Ok(Claim::Won(Arc::new(granted(answer)?)));
+        };
+        let answer: Vec<String> = redis::from_redis_value(Value::Array(answer)).map_err(strange)?;
         let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
         match answer[..] {
-            ["won", grant] => Ok(Claim::Won(Arc::new(parse(grant)?))),
             ["busy", protocol] => Ok(Claim::Busy(self::protocol(protocol)?)),
             ["spent", protocol] => Ok(Claim::Spent(self::protocol(protocol)?)),
             ["unknown"] => Ok(Claim::Unknown),
@@ -379,12 +398,15 @@ impl Steps {
         nonce: Nonce,
         offer: Option<Offer>,
     ) -> Result<Confirm, StoreError> {
-        let mut confirm = self.script(Step::Confirm, names);
-        confirm.arg(hex(nonce)).arg(ms(TOMBSTONE)).arg(ms(SLACK));
-        if let Some(offer) = offer {
-            comeback::add(&mut confirm, &offer);
-        }
-        match self.call::<String>(&confirm).await?.as_str() {
+        let (nonce, keys) = (hex(nonce), names.all());
+        let answer: Result<String, _> = match offer {
+            None => self.link.step(Step::Confirm, &keys[..2], &[&nonce]).await,
+            Some(offer) => {
+                let [secret, times, window, longest] = comeback::arguments(&offer);
+                self.link.step(Step::Confirm, &keys, &[&nonce, &secret, &times, &window, &longest]).await
+            }
+        };
+        match Self::heard(answer)?.as_str() {
             "confirmed" => Ok(Confirm::Confirmed),
             "lost" => Ok(Confirm::Lost),
             "fenced" => {
@@ -476,6 +498,12 @@ fn ms(time: Duration) -> u64 {
 
 fn parse(grant: &str) -> Result<Grant, StoreError> {
     serde_json::from_str(grant).map_err(strange)
+}
+
+/// The grant in a token's record, HISTORY EXPIRY GRANT-ID PROTOCOL GRANT.
+fn granted(record: Value) -> Result<Grant, StoreError> {
+    let record: String = redis::from_redis_value(record).map_err(strange)?;
+    parse(record.splitn(5, ' ').nth(4).ok_or_else(|| strange("no record of a token"))?)
 }
 
 fn protocol(name: &str) -> Result<Protocol, StoreError> {

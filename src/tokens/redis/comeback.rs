@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Cmd;
-
 use crate::tokens::{Confirm, Grant, Keep, LEASE, Nonce, Offer, Resumed, StoreError, TokenKey};
 
 use super::names::TokenNames;
@@ -15,10 +13,10 @@ use super::{SLACK, Steps, hex, ms, parse, strange};
 const AHEAD: Duration = Duration::from_secs(600);
 
 /// What a confirm is told of the viewer's way back.
-pub(super) fn add(confirm: &mut Cmd, offer: &Offer) {
+pub(super) fn arguments(offer: &Offer) -> [String; 4] {
     // 0 is no limit; a session that may last no time at all lasts a millisecond.
     let longest = offer.longest.map_or(0, |longest| ms(longest).max(1));
-    confirm.arg(secret(&offer.secret)).arg(offer.times).arg(ms(offer.window)).arg(longest);
+    [secret(&offer.secret), offer.times.to_string(), ms(offer.window).to_string(), longest.to_string()]
 }
 
 /// The hash in hexadecimal, as keys have it.

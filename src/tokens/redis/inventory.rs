@@ -84,7 +84,7 @@ impl RedisStore {
         let mut put = self.steps.link.scripts.call(Step::TargetPut, &[names::TARGETS]);
         put.arg(epoch).arg(fresh).arg(&target.id).arg(&target.revision).arg(&target.record);
         put.arg(expected).arg(MOST).arg(names::TARGETS_BELL);
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.write(&put).await })
     }
 
@@ -109,7 +109,7 @@ impl RedisStore {
     ) -> StoreFuture<'_, Write> {
         let mut remove = self.steps.link.scripts.call(Step::TargetRemove, &[names::TARGETS]);
         remove.arg(epoch).arg(id).arg(revision).arg(expected).arg(marks).arg(names::TARGETS_BELL);
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.write(&remove).await })
     }
 
@@ -117,7 +117,7 @@ impl RedisStore {
     pub fn target_news(&self, after: u64) -> StoreFuture<'_, TargetNews> {
         let mut news = self.steps.link.scripts.call(Step::TargetNews, &[names::TARGETS]);
         news.arg(after).arg(PAGE);
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move {
             let answer: Vec<String> = steps.call(&news).await?;
             let [history, epoch, change, horizon, entries @ ..] = &answer[..] else {
@@ -165,7 +165,7 @@ impl RedisStore {
         for chunk in values.chunks(PAGE) {
             let mut reseal = self.steps.link.scripts.call(Step::TargetReseal, &[names::TARGETS]);
             chunk.iter().for_each(|(id, old, new)| _ = reseal.arg(id).arg(old).arg(new));
-            let steps = Arc::clone(&self.steps);
+            let steps = self.steps();
             count += self.begin(async move { steps.call::<usize>(&reseal).await }).await?;
         }
         Ok(count)

@@ -1,8 +1,7 @@
-//! The one connection that every worker shares, on a thread of its own: a busy worker delays nobody's claim, and a
-//! call that was begun is brought to its end although its caller has gone.
+//! The connection of a worker, and the one of the store's own thread for all other callers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
@@ -11,7 +10,7 @@ use tokio::sync::{Mutex, oneshot};
 use tracing::{error, info, warn};
 
 use super::route::{Connection, Route};
-use super::script::Scripts;
+use super::script::{Scripts, Step};
 use super::vet::Unsafe;
 
 /// Why there is no answer.
@@ -71,11 +70,13 @@ impl Thread {
 
 /// The connection, made when it is needed and made anew when it broke.
 pub(super) struct Link {
-    pub(super) route: Route,
-    pub(super) scripts: Scripts,
+    pub(super) route: Arc<Route>,
+    pub(super) scripts: Arc<Scripts>,
     slot: Mutex<Slot>,
     /// Whether the last connection could not be made, so that an outage is two lines in the log.
     down: AtomicBool,
+    /// The number of the connection over which no function can be had, and scripts do.
+    plain: AtomicU64,
 }
 
 #[derive(Default)]
@@ -86,29 +87,56 @@ struct Slot {
 }
 
 impl Link {
-    pub(super) fn new(route: Route, scripts: Scripts) -> Arc<Self> {
-        Arc::new(Self { route, scripts, slot: Mutex::default(), down: AtomicBool::new(false) })
+    pub(super) fn new(route: Arc<Route>, scripts: Arc<Scripts>) -> Arc<Self> {
+        Arc::new(Self {
+            route,
+            scripts,
+            slot: Mutex::default(),
+            down: AtomicBool::new(false),
+            plain: AtomicU64::new(0),
+        })
     }
 
     /// Sends the command; if its answer is lost, or the server is no primary any more, once again by a new
     /// connection. Only for what may be done twice: every step is such, by its nonce or grant id.
     pub(super) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LinkError> {
-        let value = match self.once(command).await {
-            Err(error) if error.is_broken() => self.once(command).await?,
-            answer => answer?,
-        };
+        let value = self.twice(command, false).await?.unwrap_or(Value::Nil);
         Ok(redis::from_redis_value(value).map_err(RedisError::from)?)
     }
 
-    async fn once(&self, command: &Cmd) -> Result<Value, LinkError> {
-        let (mut connection, number) = self.connection().await?;
-        let mut answer = command.query_async(&mut connection).await;
-        if let Err(error) = &answer
-            && error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+    /// The same for a step that may be a function: by that where the server has functions and lets us call them, else
+    /// as a script.
+    pub(super) async fn step<T: FromRedisValue>(
+        &self,
+        step: Step,
+        keys: &[&str],
+        arguments: &[&str],
+    ) -> Result<T, LinkError> {
+        if let Some(mut function) = self.scripts.function(step, keys)
+            && let Some(value) = self.twice(function.arg(arguments), true).await?
         {
-            // Nothing was done: the server was emptied of scripts, or a cluster has a new primary.
-            self.load(&mut connection).await?;
-            answer = command.query_async(&mut connection).await;
+            return Ok(redis::from_redis_value(value).map_err(RedisError::from)?);
+        }
+        self.call(self.scripts.call(step, keys).arg(arguments)).await
+    }
+
+    /// `None`: it is a function, and that is not to be had.
+    async fn twice(&self, command: &Cmd, function: bool) -> Result<Option<Value>, LinkError> {
+        match self.once(command, function).await {
+            Err(error) if error.is_broken() => self.once(command, function).await,
+            answer => answer,
+        }
+    }
+
+    async fn once(&self, command: &Cmd, function: bool) -> Result<Option<Value>, LinkError> {
+        let (mut connection, number) = self.connection().await?;
+        let answer = match function {
+            true if self.plain.load(Ordering::Relaxed) == number => return Ok(None),
+            true => self.by_function(&mut connection, command).await,
+            false => self.by_script(&mut connection, command).await.map(Some),
+        };
+        if let Ok(None) = answer {
+            self.plain.store(number, Ordering::Relaxed);
         }
         let answer = answer.map_err(LinkError::from);
         if answer.as_ref().is_err_and(LinkError::is_broken) {
@@ -118,6 +146,39 @@ impl Link {
             }
         }
         answer
+    }
+
+    async fn by_script(&self, connection: &mut Connection, script: &Cmd) -> Result<Value, RedisError> {
+        let answer = connection.ask(script).await;
+        match &answer {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                // Nothing was done: the server was emptied of scripts, or a cluster has a new primary.
+                self.load(connection).await?;
+                connection.ask(script).await
+            }
+            _ => answer,
+        }
+    }
+
+    /// `None`: the server has no functions, or its user may not load or call them. Then nothing was done.
+    async fn by_function(
+        &self,
+        connection: &mut Connection,
+        function: &Cmd,
+    ) -> Result<Option<Value>, RedisError> {
+        match connection.ask(function).await {
+            Err(error) if said(&error, "Function not found") => {}
+            Err(error) if is_no_function(&error) => return Ok(None),
+            answer => return answer.map(Some),
+        }
+        match connection.ask(&self.scripts.load_library()).await {
+            Ok(_) => {}
+            // By another process meanwhile, or at the other nodes of a cluster.
+            Err(error) if said(&error, "already exists") => {}
+            Err(error) if is_no_function(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        connection.ask(function).await.map(Some)
     }
 
     /// The connection there is, or a new one.
@@ -155,8 +216,20 @@ impl Link {
 
     async fn load(&self, connection: &mut Connection) -> Result<(), RedisError> {
         for load in self.scripts.loads() {
-            load.exec_async(connection).await?;
+            connection.ask(&load).await?;
         }
         Ok(())
     }
+}
+
+/// Whether functions are what the server does not have, or its user must not use.
+fn is_no_function(error: &RedisError) -> bool {
+    let about = |words: &[&str]| words.iter().any(|word| said(error, word));
+    (error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) || said(error, "unknown command"))
+        && about(&["fcall", "FCALL", "function", "FUNCTION"])
+}
+
+fn said(error: &RedisError, words: &str) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_))
+        && error.detail().is_some_and(|detail| detail.contains(words))
 }

@@ -157,7 +157,7 @@ impl RedisStore {
             Manner::Steal => "steal",
         };
         enter.arg(&place.record).arg(manner).arg(most.target).arg(most.project).arg(most.source);
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move {
             let answer: Vec<String> = steps.call(&enter).await?;
             let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
@@ -194,7 +194,7 @@ impl RedisStore {
             [] => vec![call(&[])],
             some => some.chunks(CHUNK).map(call).collect(),
         };
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move {
             let mut known = true;
             for call in calls {
@@ -212,7 +212,7 @@ impl RedisStore {
         proxy: &str,
         present: impl FnOnce() -> Present + Send + 'static,
     ) -> StoreFuture<'_, u64> {
-        let (proxy, steps) = (proxy.to_owned(), Arc::clone(&self.steps));
+        let (proxy, steps) = (proxy.to_owned(), self.steps());
         self.begin(async move {
             let place = |history: &str, whole: &str| {
                 let mut place = steps.link.scripts.call(Step::Place, &[names::PROXIES]);
@@ -258,7 +258,7 @@ impl RedisStore {
 
     /// The records of all sessions of proxies that live, each with its proxy and what it last moved.
     pub fn records(&self) -> StoreFuture<'_, Vec<Record>> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move {
             let mut all = Vec::new();
             for proxy in steps.proxies().await? {
@@ -284,13 +284,13 @@ impl RedisStore {
 
     /// Whether the store answers.
     pub fn ready(&self) -> StoreFuture<'_, ()> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move { steps.proxies().await.map(drop) })
     }
 
     /// Whether any proxy that lives has this session.
     pub fn has(&self, session: Uuid) -> StoreFuture<'_, bool> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move {
             for proxy in steps.proxies().await? {
                 let mut get = redis::cmd("HGET");
@@ -314,7 +314,7 @@ impl RedisStore {
     pub fn news(&self, cursor: &str) -> StoreFuture<'_, News> {
         let mut news = self.steps.link.scripts.call(Step::News, &[names::LOG]);
         news.arg(cursor).arg(PAGE).arg(LOG_MOST);
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move {
             let answer: Vec<String> = steps.call(&news).await?;
             let [history, cursor, missing, now, entries @ ..] = &answer[..] else {
@@ -357,7 +357,7 @@ impl RedisStore {
     }
 
     pub(super) fn each_of(&self, calls: Vec<Cmd>) -> StoreFuture<'_, ()> {
-        let steps = Arc::clone(&self.steps);
+        let steps = self.steps();
         self.begin(async move {
             for call in calls {
                 steps.call::<redis::Value>(&call).await?;

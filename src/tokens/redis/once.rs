@@ -12,9 +12,9 @@ use super::{DEADLINE, RedisStore, SLACK, Steps, hex, ms, names};
 
 impl Once for RedisStore {
     fn first(&self, whose: &str, deed: Deed, keep: Duration) -> OnceFuture<'_> {
-        let (steps, name) = (self.steps.clone(), names::signed(whose, &deed));
+        let (steps, name) = (self.steps(), names::signed(whose, &deed));
         let (answer, answered) = oneshot::channel();
-        self.thread.spawn(async move {
+        self.spawn(async move {
             let late = || OnceError::Unavailable(format!("no answer within {DEADLINE:?}"));
             let first = timeout(DEADLINE, steps.first(&name, keep)).await;
             let _ = answer.send(first.unwrap_or_else(|_| Err(late())));

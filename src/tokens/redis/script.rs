@@ -1,7 +1,10 @@
-//! The store's steps as Lua: each is one script, so each is atomic.
+//! The store's steps as Lua: each is one script, so each is atomic. Those that open a console are functions of a library
+//! as well, which a server remembers more for (`lua/library.lua`).
 
 use redis::Cmd;
 use sha1::{Digest, Sha1};
+
+use super::{LEASE, SLACK, TOMBSTONE, ms};
 
 /// Which step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +85,18 @@ const TARGET_TEXTS: [&str; 5] = [
     include_str!("lua/targets/reseal.lua"),
 ];
 
-/// The scripts, and the names Redis knows them by.
+/// What the library begins with beyond [`COMMON`].
+const LIBRARY: &str = include_str!("lua/library.lua");
+
+/// The steps that are functions of it, and what they are called.
+const FUNCTIONS: [(Step, &str); 2] = [(Step::Claim, "claim"), (Step::Confirm, "confirm")];
+
+/// The scripts and the library, and the names Redis knows them by.
 #[derive(Clone)]
-pub(super) struct Scripts(Vec<Script>);
+pub(super) struct Scripts {
+    scripts: Vec<Script>,
+    library: Library,
+}
 
 #[derive(Clone)]
 struct Script {
@@ -92,44 +104,113 @@ struct Script {
     hash: String,
 }
 
+/// Two versions of it have two names, so that they are beside each other in one server.
+#[derive(Clone)]
+struct Library {
+    body: String,
+    steps: Vec<(Step, String)>,
+    name: String,
+}
+
 impl Scripts {
     pub(super) fn new() -> Self {
-        let of_tokens = TEXTS.iter().map(|text| Script::new(format!("{COMMON}{text}")));
-        let of_sessions = LIVE_TEXTS.iter().map(|text| Script::new(format!("{COMMON}{LIVE}{text}")));
-        let of_targets = TARGET_TEXTS.iter().map(|text| Script::new(format!("{COMMON}{TARGETS}{text}")));
-        Self(of_tokens.chain(of_sessions).chain(of_targets).collect())
+        let common = format!("{}{COMMON}", times());
+        let of_tokens = TEXTS.iter().map(|text| Script::new(format!("{common}{text}")));
+        let of_sessions = LIVE_TEXTS.iter().map(|text| Script::new(format!("{common}{LIVE}{text}")));
+        let of_targets = TARGET_TEXTS.iter().map(|text| Script::new(format!("{common}{TARGETS}{text}")));
+        let functions = FUNCTIONS.iter().map(|(step, _)| (*step, TEXTS[*step as usize].to_owned()));
+        Self {
+            scripts: of_tokens.chain(of_sessions).chain(of_targets).collect(),
+            library: Library::new(format!("{common}{LIBRARY}"), functions.collect()),
+        }
     }
 
     /// With `from` replaced by `to` wherever it stands, which must be somewhere: what a test breaks on purpose.
     #[cfg(test)]
     pub(super) fn edited(self, from: &str, to: &str) -> Self {
-        assert!(self.0.iter().any(|script| script.text.contains(from)), "no script has {from:?}");
-        Self(self.0.iter().map(|script| Script::new(script.text.replace(from, to))).collect())
+        let Library { body, steps, .. } = self.library;
+        let known = self.scripts.iter().any(|script| script.text.contains(from)) || body.contains(from);
+        assert!(known, "no script has {from:?}");
+        let steps = steps.into_iter().map(|(step, text)| (step, text.replace(from, to)));
+        Self {
+            scripts: self.scripts.iter().map(|script| Script::new(script.text.replace(from, to))).collect(),
+            library: Library::new(body.replace(from, to), steps.collect()),
+        }
     }
 
     /// The call of a step with these keys; arguments are added to it.
     pub(super) fn call(&self, step: Step, keys: &[&str]) -> Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.0[step as usize].hash).arg(keys.len());
-        for key in keys {
-            command.arg(key);
-        }
-        command
+        call("EVALSHA", &self.scripts[step as usize].hash, keys)
     }
 
-    /// What makes a server know them all.
+    /// The same by the library, if the step is a function of it.
+    pub(super) fn function(&self, step: Step, keys: &[&str]) -> Option<Cmd> {
+        let (_, name) = FUNCTIONS.iter().find(|(function, _)| *function == step)?;
+        Some(call("FCALL", &format!("{}_{name}", self.library.name), keys))
+    }
+
+    /// What makes a server know all scripts.
     pub(super) fn loads(&self) -> impl Iterator<Item = Cmd> {
-        self.0.iter().map(|script| {
+        self.scripts.iter().map(|script| {
             let mut command = redis::cmd("SCRIPT");
             command.arg("LOAD").arg(&script.text);
             command
         })
     }
+
+    /// What makes it know the library. One that has it says so, as an error.
+    pub(super) fn load_library(&self) -> Cmd {
+        let mut command = redis::cmd("FUNCTION");
+        command.arg("LOAD").arg(self.library.text());
+        command
+    }
+}
+
+fn call(how: &str, name: &str, keys: &[&str]) -> Cmd {
+    let mut command = redis::cmd(how);
+    command.arg(name).arg(keys.len());
+    for key in keys {
+        command.arg(key);
+    }
+    command
+}
+
+/// The times that a text has by itself: each argument of a call costs the server as much as a line.
+fn times() -> String {
+    let (lease, kept) = (ms(LEASE), ms(LEASE + SLACK));
+    format!(
+        "local LEASE, LEASE_KEPT, TOMBSTONE, SLACK = {lease}, '{kept}', {}, {}\n",
+        ms(TOMBSTONE),
+        ms(SLACK)
+    )
 }
 
 impl Script {
     fn new(text: String) -> Self {
-        let hash = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = digest(&text);
         Self { text, hash }
     }
+}
+
+impl Library {
+    fn new(body: String, steps: Vec<(Step, String)>) -> Self {
+        let all = steps.iter().fold(body.clone(), |all, (_, text)| all + text);
+        let name = format!("consolegate_{}", &digest(&all)[..16]);
+        Self { body, steps, name }
+    }
+
+    fn text(&self) -> String {
+        let Self { body, steps, name } = self;
+        let mut text = format!("#!lua name={name}\nlocal KEYS, ARGV\n{body}");
+        for ((_, function), (_, step)) in FUNCTIONS.iter().zip(steps) {
+            text += &format!(
+                "redis.register_function('{name}_{function}', function(keys, args)\nKEYS, ARGV = keys, args\n{step}end)\n"
+            );
+        }
+        text
+    }
+}
+
+fn digest(text: &str) -> String {
+    Sha1::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -11,7 +11,9 @@ mod access;
 mod failover;
 pub(super) mod faults;
 mod fleet;
+mod library;
 mod live;
+mod near;
 mod targets;
 #[path = "testing.rs"]
 pub(crate) mod testing;
@@ -132,7 +134,8 @@ fn the_contract_sees_what_the_scripts_compare() {
         ),
         ("if now >= till then", "if false then"),
         ("if now >= till then", "if now > till then"),
-        ("elseif not token or now >= token.expiry then", "elseif not token or now > token.expiry then"),
+        ("local live = token and now < token.expiry", "local live = token and now <= token.expiry"),
+        ("'NX', 'GET', 'PX', LEASE_KEPT) then", "'GET', 'PX', LEASE_KEPT) then"),
         ("elseif token and token.id == last then", "elseif token then"),
         ("  redis.call('SET', KEYS[2], value, 'PX', ms(forget", "  local _ = (ms(forget"),
         ("  redis.call('DEL', KEYS[1])\nend\nreturn 'confirmed'", "end\nreturn 'confirmed'"),

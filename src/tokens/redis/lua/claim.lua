@@ -1,21 +1,27 @@
--- ARGV: nonce, lease, how much longer the key is kept
+-- ARGV: nonce
+-- Who wins is given all of the token's record.
 local history = history()
 if not history then return not_primary() end
 local now = now()
 local token, fenced = token(history)
+local live = token and now < token.expiry
+local value = live and 'claimed ' .. ARGV[1] .. ' ' .. ms(now + LEASE) .. ' ' .. token.id
+-- Most often nobody has had it.
+if live and not redis.call('SET', KEYS[2], value, 'NX', 'GET', 'PX', LEASE_KEPT) then
+  return token.value
+end
 local claim = claim(token, now)
 if claim and not claim.spent and claim.nonce == ARGV[1] then
   -- The holder asks again: the same answer, and no longer a lease.
-  return { 'won', token.grant }
+  return token.value
 elseif claim and claim.spent then
   return { 'spent', claim.protocol }
 elseif fenced then
   return { 'fenced' }
-elseif not token or now >= token.expiry then
+elseif not live then
   return { 'unknown' }
 elseif claim then
-  return { 'busy', token.protocol }
+  return { 'busy', protocol(token) }
 end
-local value = 'claimed ' .. ARGV[1] .. ' ' .. ms(now + ARGV[2]) .. ' ' .. token.id
-redis.call('SET', KEYS[2], value, 'PX', ms(ARGV[2] + ARGV[3]))
-return { 'won', token.grant }
+redis.call('SET', KEYS[2], value, 'PX', LEASE_KEPT)
+return token.value

@@ -1,9 +1,7 @@
--- KEYS[1]: a sorted set of tokens by expiry, what a revocation of many finds them by
--- ARGV: token, lifetime, how much longer the key is kept
+-- KEYS: sorted sets of tokens by expiry, what a revocation of many finds them by
+-- ARGV: token, lifetime
 local now = now()
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ms(now))
--- Of two times the later one, whoever comes first.
-redis.call('ZADD', KEYS[1], 'GT', ms(now + ARGV[2]), ARGV[1])
-local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
-redis.call('PEXPIRE', KEYS[1], ms(last - now + ARGV[3]))
+for _, index in ipairs(KEYS) do
+  note(index, ARGV[1], now, ARGV[2])
+end
 return 'noted'

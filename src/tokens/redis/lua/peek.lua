@@ -6,4 +6,4 @@ local token = token(history)
 if not token or now >= token.expiry then
   return false
 end
-return { token.grant, ms(token.expiry - now) }
+return { grant(token), ms(token.expiry - now) }

@@ -209,12 +209,19 @@ fn what_else_is_in_the_redis_is_out_of_reach() {
             &["REPLICAOF", "NO", "ONE"],
             &["CLIENT", "LIST"],
             &["SUBSCRIBE", "x"],
+            &["FUNCTION", "FLUSH"],
+            &["FUNCTION", "DELETE", "x"],
         ] {
             let mut words = vec!["ACL", "DRYRUN", name];
             words.extend(command);
             let verdict: String = server.ask(&words);
             assert!(verdict.contains("no permissions"), "{name} {command:?}: {verdict}");
         }
+    }
+    // What proxies call, an issuer must not put in another's place, nor be made to call.
+    for command in [&["FUNCTION", "LOAD", "x"][..], &["FCALL", "x", "1", "consolegate:token:{x}"]] {
+        let verdict: String = server.ask(&[&["ACL", "DRYRUN", "consolegate-issuer"], command].concat());
+        assert!(verdict.contains("no permissions"), "{command:?}: {verdict}");
     }
     let forged = ["ACL", "DRYRUN", "consolegate-proxy", "SET", "consolegate:token:{x}", "y"];
     assert!(server.ask::<String>(&forged).contains("no permissions"));

@@ -62,6 +62,7 @@ pub(in super::super) fn through(cutter: &Cutter, scripts: Scripts) -> RedisStore
     let store =
         RedisStore::with_scripts(&at(&format!("redis://127.0.0.1:{}", cutter.port)), scripts).unwrap();
     assert_eq!(now(store.peek(key())), Ok(None), "it is connected");
+    assert_eq!(now(store.claim(key(), A)), Ok(Claim::Unknown), "and its functions are there");
     store
 }
 
