@@ -34,7 +34,6 @@ mod once;
 mod route;
 mod script;
 mod vet;
-mod wire;
 
 #[cfg(test)]
 mod tests;

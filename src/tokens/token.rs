@@ -5,11 +5,10 @@ use std::hash::{Hash, Hasher};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::TokenFormat;
 
@@ -68,7 +67,7 @@ impl Token {
     /// The name of the cookie that its viewer comes back with: 16 hex digits of HMAC-SHA256 under the token.
     pub fn resume_name(&self) -> String {
         // Any length of key is taken; ours fits the block.
-        let mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(self.0.as_bytes());
+        let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(self.0.as_bytes());
         let tag = mac.map(|mac| mac.chain_update(b"consolegate resume").finalize().into_bytes());
         let mut name = "cg_resume_".to_owned();
         push_hex(&mut name, tag.as_deref().unwrap_or_default());
@@ -137,18 +136,8 @@ impl fmt::Debug for TokenKey {
 
 /// Makes the name a token has in logs: 16 hex digits of HMAC-SHA256 under a key that lives as long as the
 /// process. Lines about one token can be joined; nobody can test a guessed token against a log.
-///
-/// What it hashes is always a [`TokenKey`], so the two halves of HMAC (RFC 2104) are one block each, after a state that
-/// is known once the key is.
 #[derive(Clone)]
-pub struct Fingerprinter {
-    inner: Zeroizing<[u32; 8]>,
-    outer: Zeroizing<[u32; 8]>,
-}
-
-/// SHA-256 before its first block (FIPS 180-4 section 5.3.3).
-const INITIAL: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+pub struct Fingerprinter(Hmac<Sha256>);
 
 impl Fingerprinter {
     /// One with a fresh random key.
@@ -157,34 +146,16 @@ impl Fingerprinter {
     }
 
     fn with_key(key: &[u8; 32]) -> Self {
-        let after = |pad: u8| {
-            let mut block = Zeroizing::new([pad; 64]);
-            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
-            let mut state = Zeroizing::new(INITIAL);
-            compress256(&mut state, std::slice::from_ref(&*block));
-            state
-        };
-        Self { inner: after(0x36), outer: after(0x5c) }
-    }
-
-    /// The state after a last block that holds these 32 bytes, the second of two.
-    fn finish(state: &[u32; 8], message: &[u8; 32]) -> [u8; 32] {
-        let mut block = [0; 64];
-        block[..32].copy_from_slice(message);
-        block[32] = 0x80;
-        block[56..].copy_from_slice(&(8 * (64 + 32_u64)).to_be_bytes());
-        let mut state = *state;
-        compress256(&mut state, &[block]);
-        let mut digest = [0; 32];
-        for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
-            bytes.copy_from_slice(&word.to_be_bytes());
-        }
-        digest
+        let mut block = sha2::digest::Key::<Hmac<Sha256>>::default();
+        block[..key.len()].copy_from_slice(key);
+        let mac = <Hmac<Sha256> as KeyInit>::new(&block);
+        block.as_mut_slice().zeroize();
+        Self(mac)
     }
 
     /// The fingerprint of the token with this key.
     pub fn fingerprint(&self, key: &TokenKey) -> String {
-        let tag = Self::finish(&self.outer, &Self::finish(&self.inner, &key.0));
+        let tag = self.0.clone().chain_update(key.0).finalize().into_bytes();
         let mut text = String::with_capacity(16);
         push_hex(&mut text, &tag);
         text
@@ -280,7 +251,7 @@ mod tests {
         // As the crate has it, which knows nothing of our blocks.
         for n in 0..=u8::MAX {
             let (secret, key) = ([n; 32], TokenKey([n.wrapping_mul(7); 32]));
-            let mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&secret).unwrap();
+            let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&secret).unwrap();
             let mut expected = String::new();
             push_hex(&mut expected, &mac.chain_update(key.0).finalize().into_bytes());
             assert_eq!(Fingerprinter::with_key(&secret).fingerprint(&key), expected);

@@ -11,7 +11,6 @@ use redis::{
     RedisConnectionInfo, RedisError, TlsCertificates, TlsMode, Value,
 };
 use secrecy::ExposeSecret as _;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::{Reach, Redis, RedisNode, Secret};
@@ -19,7 +18,6 @@ use crate::config::{Reach, Redis, RedisNode, Secret};
 use super::RedisSetupError;
 use super::link::LinkError;
 use super::vet::{Unsafe, vet};
-use super::wire::Wire;
 
 /// How long a connection may take, login included: far beyond a data centre's round trip, and two of them fit
 /// into [`super::DEADLINE`].
@@ -44,9 +42,7 @@ pub(super) enum Route {
 /// An open connection, which any number of calls share.
 #[derive(Clone)]
 pub(super) enum Connection {
-    Plain(Wire),
-    /// With TLS.
-    Sealed(MultiplexedConnection),
+    Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
@@ -212,33 +208,10 @@ async fn open(client: &Client) -> Result<MultiplexedConnection, RedisError> {
 }
 
 async fn single(client: &Client) -> Result<Connection, LinkError> {
-    let mut connection = match client.get_connection_info().addr() {
-        ConnectionAddr::Tcp(host, port) => {
-            let plain = plain((host, *port), client.get_connection_info().redis_settings());
-            let late = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-            timeout(CONNECT, plain).await.map_err(late)??
-        }
-        _ => Connection::Sealed(open(client).await?),
-    };
-    let report = connection.ask(&redis::cmd("INFO")).await?;
-    let report: String = redis::from_redis_value(report).map_err(RedisError::from)?;
+    let mut connection = open(client).await?;
+    let report: String = redis::cmd("INFO").query_async(&mut connection).await?;
     vet(&report, false)?;
-    Ok(connection)
-}
-
-/// Without TLS: connects and logs in.
-async fn plain((host, port): (&str, u16), login: &RedisConnectionInfo) -> Result<Connection, RedisError> {
-    let socket = TcpStream::connect((host, port)).await?;
-    socket.set_nodelay(true)?;
-    let mut connection = Connection::Plain(Wire::new(socket, REPLY));
-    if let Some(password) = login.password() {
-        let mut auth = redis::cmd("AUTH");
-        connection.ask(auth.arg(login.username()).arg(password)).await?;
-    }
-    if login.db() != 0 {
-        connection.ask(redis::cmd("SELECT").arg(login.db())).await?;
-    }
-    Ok(connection)
+    Ok(Connection::Single(connection))
 }
 
 async fn by_sentinel(
@@ -270,8 +243,7 @@ impl Connection {
     /// Sends a command and waits for its answer.
     pub(super) async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         match self {
-            Self::Plain(wire) => wire.ask(&command.get_packed_command()).await,
-            Self::Sealed(connection) => command.query_async(connection).await,
+            Self::Single(connection) => command.query_async(connection).await,
             Self::Cluster(connection) => command.query_async(connection).await,
         }
     }
