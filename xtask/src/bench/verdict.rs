@@ -130,9 +130,10 @@ pub(super) fn judge(results: &Results, page: &str) -> Vec<Verdict> {
         rows.push(tls_passes(results, &format!("{label}, own code"), plain, tls, "user_s_per_gb"));
     }
     for (load, label) in [("down-tls", "TLS down, CPU/GB"), ("up-64k-tls", "TLS up, CPU/GB")] {
-        rows.extend(
-            ["HAProxy", "nginx"].map(|peer| ratio(results, load, label, peer, "cpu_s_per_gb", "s", 0.5)),
-        );
+        rows.extend(["HAProxy", "nginx"].map(|peer| Verdict {
+            topic: "TLS against HAProxy and nginx",
+            ..ratio(results, load, label, peer, "cpu_s_per_gb", "s", 0.5)
+        }));
     }
     for (key, label) in [("p50_us", "round trip p50"), ("p99_us", "round trip p99")] {
         rows.push(ratio(results, "rtt-100", label, "tokio copy", key, "us", 1.1));
