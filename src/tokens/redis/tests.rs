@@ -135,7 +135,7 @@ fn the_contract_sees_what_the_scripts_compare() {
         ("if now >= till then", "if false then"),
         ("if now >= till then", "if now > till then"),
         ("local live = token and now < token.expiry", "local live = token and now <= token.expiry"),
-        ("'NX', 'GET', 'PX', LEASE_KEPT) then", "'GET', 'PX', LEASE_KEPT) then"),
+        ("'NX', 'PX', LEASE_KEPT) then", "'PX', LEASE_KEPT) then"),
         ("elseif token and token.id == last then", "elseif token then"),
         ("  redis.call('SET', KEYS[2], value, 'PX', ms(forget", "  local _ = (ms(forget"),
         ("  redis.call('DEL', KEYS[1])\nend\nreturn 'confirmed'", "end\nreturn 'confirmed'"),

@@ -7,7 +7,7 @@ local token, fenced = token(history)
 local live = token and now < token.expiry
 local value = live and 'claimed ' .. ARGV[1] .. ' ' .. ms(now + LEASE) .. ' ' .. token.id
 -- Most often nobody has had it.
-if live and not redis.call('SET', KEYS[2], value, 'NX', 'GET', 'PX', LEASE_KEPT) then
+if live and redis.call('SET', KEYS[2], value, 'NX', 'PX', LEASE_KEPT) then
   return token.value
 end
 local claim = claim(token, now)
