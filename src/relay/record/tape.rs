@@ -63,7 +63,7 @@ pub(super) struct Track {
     pub(super) sink: Mutex<Option<Sink>>,
     shared: Arc<Shared>,
     /// When its time begins.
-    begun: OnceLock<Instant>,
+    pub(super) begun: OnceLock<Instant>,
     manner: Manner,
     /// For whoever shows it: it has begun and has not failed.
     pub(super) running: Arc<AtomicBool>,
