@@ -19,7 +19,8 @@ use uuid::Uuid;
 use crate::relay::End;
 use crate::tokens::{Grant, TokenKey};
 
-use super::sessions::{Session, Sessions};
+use super::session::Session;
+use super::sessions::Sessions;
 
 /// Connections of one SPICE viewer, the main one among them. The protocol has ten kinds of channels; of displays
 /// and USB redirections a guest may have up to four each.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::relay::{Command, Control, Hello, Mailbox, Notice, Plan, Remote, Role};
 
 use super::hub::{Arrival, Seen};
-use super::sessions::{Seat, Session};
+use super::session::Session;
+use super::sessions::Seat;
 
 /// The largest size a terminal is given, in characters: no screen has more, and programs allocate for it.
 const LARGEST: u16 = 1000;

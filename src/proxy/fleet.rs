@@ -14,7 +14,8 @@ use crate::tokens::{Manner, Most};
 
 use super::Proxy;
 use super::refusal::Refusal;
-use super::sessions::{Full, Seat, Session, Sessions};
+use super::session::Session;
+use super::sessions::{Full, Seat, Sessions};
 
 impl Proxy {
     /// Takes a place for the session among those of all proxies; the seat keeps it.

@@ -25,7 +25,8 @@ use crate::tokens::{
 use super::channels::{Viewer, end_when_idle};
 use super::refusal::Refusal;
 use super::resume::{Visit, vacated};
-use super::sessions::{Admission, Seat, Session};
+use super::session::Session;
+use super::sessions::{Admission, Seat};
 use super::trail::{Reserved, Trail};
 use super::{Proxy, greet, record};
 

@@ -11,6 +11,7 @@ mod hub;
 mod record;
 mod refusal;
 mod resume;
+mod session;
 mod sessions;
 mod trail;
 mod upgrade;
@@ -54,7 +55,8 @@ use trail::Trail;
 use upgrade::Origin;
 
 pub use resume::RENEW;
-pub use sessions::{Session, Sessions, Traffic};
+pub use session::Session;
+pub use sessions::{Sessions, Traffic};
 
 /// How long hyper may take to hand over the connection after the 101.
 const HAND_OVER: Duration = Duration::from_secs(10);

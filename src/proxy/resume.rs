@@ -23,7 +23,8 @@ use crate::relay::End;
 use crate::tokens::{Grant, Keep, Offer, Token, TokenKey};
 
 use super::Proxy;
-use super::sessions::{Session, Sessions};
+use super::session::Session;
+use super::sessions::Sessions;
 
 /// How often the store hears that a session still lives.
 pub const RENEW: Duration = Duration::from_secs(20);

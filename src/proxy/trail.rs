@@ -11,7 +11,7 @@ use crate::relay::End;
 use crate::tokens::Grant;
 
 use super::refusal::Refusal;
-use super::sessions::Session;
+use super::session::Session;
 
 /// One viewer's lines in the audit log, and its part in the metrics.
 #[derive(Clone, Debug)]

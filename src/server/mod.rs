@@ -2,8 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -13,50 +12,40 @@ use crate::api::Api;
 use crate::audit::{self, Audit, AuditError, Event};
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::clock::Clock;
-use crate::config::{Config, Proxy as ProxySettings, TokenStore, watch};
+use crate::config::{Config, TokenStore};
 use crate::fleet::{Fleet, Local, Predecessor, Roster, Wish};
-use crate::ids::TargetId;
 use crate::limits::Cap;
 use crate::metrics::Metrics;
 use crate::net::inherit::Heritage;
-use crate::net::listen::{Acceptor, ListenError, bind};
+use crate::net::listen::ListenError;
 use crate::net::tls::{TlsAcceptor, TlsError};
 use crate::net::workers::{Handler, Workers};
 use crate::once::Once;
-use crate::proxy::{self, Proxy};
-use crate::relay::End;
+use crate::proxy::Proxy;
 use crate::relay::record::{RecordError, Recorder};
-use crate::targets::{Changes, DialPolicy, RegistryError};
+use crate::targets::{DialPolicy, RegistryError};
 use crate::tokens::{
-    Fingerprinter, Live, MemoryStore, Metered, Movable, RedisSetupError, RedisStore, Revoke, Revoker, Store,
+    Fingerprinter, Live, MemoryStore, Metered, Movable, RedisSetupError, RedisStore, Revoker, Store,
     TokenError,
 };
 use crate::web::{InvalidFrameAncestor, Web};
 
 mod connection;
+mod doors;
 mod handover;
 mod inventory;
 mod succession;
+mod upkeep;
 
 pub use connection::http;
 
 use connection::{Roles, Shared};
+use doors::{Doors, bind_all};
 use handover::{Estate, Old};
 use succession::{hand_over, outlive};
+use upkeep::{Next, attend, drain, stop_recorder};
 
 pub use handover::HandOverError;
-
-/// One part of the token store is swept at each tick: all of it in a minute or so.
-const SWEEP: Duration = Duration::from_secs(1);
-
-/// How often old recordings are looked for: the disk is full sooner than they are old, so this is not for sudden
-/// need.
-const EXPIRE: Duration = Duration::from_secs(60);
-/// How often shared serial lines are looked after: a line to capture that was down is dialled again so often.
-const TEND: Duration = Duration::from_secs(5);
-
-/// After the drain's deadline, how long the last close frames may take.
-const LAST_WORDS: Duration = Duration::from_secs(6);
 
 /// Why a server could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -356,30 +345,6 @@ impl Server {
     }
 }
 
-/// The listeners in the order of their roles, as a server has them.
-type Listeners = Vec<(&'static str, TcpListener)>;
-
-/// And those who accept from them.
-type Acceptors = Vec<(&'static str, Acceptor)>;
-
-/// What accepting takes.
-struct Doors {
-    workers: Arc<Workers>,
-    tls: bool,
-}
-
-impl Doors {
-    fn open(&self, listeners: Listeners) -> Result<Acceptors, ServerError> {
-        let open = |(index, (role, listener)): (usize, (&'static str, TcpListener))| {
-            info!(address = %listener.local_addr()?, role, tls = self.tls, "listening");
-            let workers = Arc::clone(&self.workers);
-            let take = move |socket, peer| workers.hand_over(socket, peer, index);
-            Ok((role, Acceptor::start(listener, role, take)?))
-        };
-        listeners.into_iter().enumerate().map(open).collect()
-    }
-}
-
 /// A store, and once more as what it is.
 type Opened = (Arc<dyn Store>, Option<Memory>, Option<Arc<RedisStore>>);
 
@@ -395,203 +360,4 @@ fn open_store(config: &Config, clock: &Clock) -> Result<Opened, RedisSetupError>
             Ok((Arc::clone(&redis) as Arc<dyn Store>, None, Some(redis)))
         }
     }
-}
-
-/// Binds the role's listeners, one socket where addresses are equal, and puts the ports into the configuration.
-fn bind_all(
-    config: &mut Config,
-    role: Role,
-    heritage: &mut Heritage,
-) -> Result<Vec<(TcpListener, &'static str, Roles)>, ServerError> {
-    let listen = config.listen.clone();
-    let (api, proxy) = (role != Role::Proxy, role != Role::Issuer);
-    let mut listeners = Vec::with_capacity(3);
-    let mut add = |address, name, roles| {
-        let inherited = heritage.listener(name, address);
-        listeners.push((inherited.map_or_else(|| bind(address, name), Ok)?, name, roles));
-        Ok::<_, ServerError>(())
-    };
-    if api && proxy && listen.api == listen.proxy {
-        add(listen.api, "api and proxy", Roles { api, proxy, admin: false })?;
-    } else {
-        if api {
-            add(listen.api, "api", Roles { api, ..Roles::default() })?;
-        }
-        if proxy {
-            add(listen.proxy, "proxy", Roles { proxy, ..Roles::default() })?;
-        }
-    }
-    add(listen.admin, "admin", Roles { admin: true, ..Roles::default() })?;
-    // The default public URL follows the proxy's address, whose port may have been left to the system.
-    let tls = config.tls.is_some();
-    let follows = config.proxy.public_url == ProxySettings::default_public_url(listen.proxy, tls);
-    for (listener, _, roles) in &listeners {
-        let address = listener.local_addr()?;
-        if roles.api {
-            config.listen.api = address;
-        }
-        if roles.proxy {
-            config.listen.proxy = address;
-        }
-        if roles.admin {
-            config.listen.admin = address;
-        }
-    }
-    if follows {
-        config.proxy.public_url = ProxySettings::default_public_url(config.listen.proxy, tls);
-    }
-    Ok(listeners)
-}
-
-/// What an attendant was told to do next.
-enum Next {
-    Drain,
-    HandOver,
-}
-
-/// Keeps house until told to go: sweeps the store, reloads what changed.
-async fn attend(
-    config: &Config,
-    shared: &Shared,
-    memory: Option<&Memory>,
-    commands: &mut mpsc::Receiver<Command>,
-) -> Next {
-    let mut sweep = tokio::time::interval(SWEEP);
-    let mut expire = tokio::time::interval(EXPIRE);
-    let mut renew = tokio::time::interval(proxy::RENEW);
-    let mut renewing = tokio::spawn(std::future::ready(()));
-    // An issuer alone has no business with consoles.
-    let proxies = shared.roles.iter().any(|roles| roles.proxy);
-    let mut tend = tokio::time::interval(TEND);
-    let mut files = config.target_files();
-    files.extend(shared.tls.iter().flat_map(TlsAcceptor::files));
-    let mut watch = watch::Watch::new(files).await;
-    loop {
-        // Every branch is cancel-safe: a tick, a look at file stamps and a receive lose nothing when dropped.
-        tokio::select! {
-            command = commands.recv() => match command {
-                Some(Command::Reload) => {
-                    reload(config, shared);
-                    if proxies {
-                        shared.proxy.tend_hubs();
-                    }
-                    shared.audit.reopen();
-                }
-                Some(Command::Drain) | None => return Next::Drain,
-                Some(Command::HandOver) => return Next::HandOver,
-            },
-            () = watch.changed(watch::EVERY) => reload(config, shared),
-            _ = tend.tick(), if proxies => shared.proxy.tend_hubs(),
-            _ = sweep.tick() => {
-                memory.map(|memory| memory.store.sweep());
-            }
-            _ = expire.tick() => {
-                if let Some(recorder) = shared.proxy.recorder().cloned() {
-                    // The disk decides how long this takes. Two at once do no harm.
-                    tokio::task::spawn_blocking(move || expire_recordings(&recorder));
-                }
-            }
-            // A round that takes longer, with a store that does not answer, is not overtaken.
-            _ = renew.tick(), if renewing.is_finished() => {
-                renewing = tokio::spawn(Arc::clone(&shared.proxy).renew());
-            }
-        }
-    }
-}
-
-fn expire_recordings(recorder: &Recorder) {
-    if let Err(error) = recorder.sweep(SystemTime::now()) {
-        error!(%error, "old recordings cannot be looked for");
-    }
-}
-
-/// Sessions are over: what was recorded of them is written to the end.
-async fn stop_recorder(shared: &Shared) {
-    let Some(recorder) = shared.proxy.recorder().cloned() else { return };
-    let stopped = tokio::task::spawn_blocking(move || recorder.stop());
-    if tokio::time::timeout(LAST_WORDS, stopped).await.is_err() {
-        error!("the disk did not take the last of the recordings");
-    }
-}
-
-/// Reads inventory and certificates again; what is broken stays as it was. Sessions notice only if their server is
-/// no longer what they were opened for.
-fn reload(config: &Config, shared: &Shared) {
-    match config.reload_targets() {
-        Ok(targets) => {
-            let changes = shared.registry.replace_files(targets);
-            info!(
-                added = changes.added.len(),
-                changed = changes.changed.len(),
-                removed = changes.removed.len(),
-                targets = shared.registry.inventory().len(),
-                "inventory reloaded"
-            );
-            let ended = shared.proxy.sessions().end_void(shared.registry.inventory());
-            if ended > 0 {
-                info!(ended, "sessions of servers that changed are over");
-            }
-            revoke_void(shared, &changes);
-            let changed = changes.added.len() + changes.changed.len() + changes.removed.len();
-            let (count, cause) = (Some(changed as u64), Some("inventory-reloaded"));
-            shared.audit.record(|| Event { count, cause, ..Event::new(audit::Kind::Admin) });
-        }
-        Err(error) => error!(%error, "inventory not reloaded; the old one stays in force"),
-    }
-    if let Some(tls) = &shared.tls {
-        match tls.reload() {
-            Ok(()) => info!("certificates reloaded"),
-            Err(error) => error!(%error, "certificates not reloaded; the old ones stay in force"),
-        }
-    }
-}
-
-/// Takes back the unopened links to servers that are gone or have no console now: should they come back, it is to
-/// something else. Links to those that moved open nothing any more as it is.
-fn revoke_void(shared: &Shared, changes: &Changes) {
-    let inventory = shared.registry.inventory();
-    let ready = |id: &&TargetId| inventory.find(id).is_some_and(|entry| entry.target.console_ready());
-    let changed = changes.changed.iter().filter(|id| !ready(id));
-    let void: Vec<_> = changes.removed.iter().chain(changed).cloned().collect();
-    let store = Arc::clone(&shared.store);
-    tokio::spawn(async move {
-        for target in void {
-            if let Err(error) = store.revoke(Revoke::Target(target.clone())).await {
-                warn!(%error, %target, "links to a server that has changed were not taken back");
-            }
-        }
-    });
-}
-
-/// Says that it is not ready any more; then takes no new connections on the proxy and API, waits for live sessions,
-/// and tells the rest to go. The admin listener answers until the end, so that a load balancer sees the drain.
-async fn drain(config: &Config, shared: &Shared, acceptors: Acceptors) {
-    shared.unready.store(true, Ordering::SeqCst);
-    if !config.proxy.unready.is_zero() {
-        info!(time = ?config.proxy.unready, "not ready any more; connections are taken until the balancer has noticed");
-        tokio::time::sleep(config.proxy.unready).await;
-    }
-    shared.draining.store(true, Ordering::SeqCst);
-    let (admin, public): (Vec<_>, Vec<_>) = acceptors.into_iter().partition(|(role, _)| *role == "admin");
-    for (_, acceptor) in public {
-        acceptor.stop();
-    }
-    drain_by(config.proxy.drain, shared).await;
-    for (_, acceptor) in admin {
-        acceptor.stop();
-    }
-}
-
-/// Waits so long for live sessions, then tells the rest to go.
-async fn drain_by(deadline: Duration, shared: &Shared) {
-    let sessions = shared.proxy.sessions();
-    info!(sessions = sessions.count(), ?deadline, "draining");
-    if tokio::time::timeout(deadline, shared.proxy.drained()).await.is_err() {
-        info!(sessions = sessions.count(), "the drain's time is over: ending the rest");
-        sessions.stop_all(&End::Drain);
-        if tokio::time::timeout(LAST_WORDS, shared.proxy.drained()).await.is_err() {
-            warn!(sessions = sessions.count(), "sessions cut off without goodbye");
-        }
-    }
-    shared.proxy.end_hubs();
 }

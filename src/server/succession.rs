@@ -16,8 +16,10 @@ use crate::proxy;
 use crate::tokens::Successor;
 
 use super::connection::Shared;
+use super::doors::{Acceptors, Doors, Listeners};
 use super::handover::{New, Stays};
-use super::{Acceptors, Command, Doors, LAST_WORDS, Listeners, Memory, ServerError, drain_by, reload};
+use super::upkeep::{LAST_WORDS, drain_by, reload};
+use super::{Command, Memory, ServerError};
 
 /// How often a process that is about to end looks whether everybody was answered.
 const LOOK: Duration = Duration::from_millis(20);

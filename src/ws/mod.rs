@@ -1,6 +1,7 @@
 //! WebSocket (RFC 6455), server side, pure: bytes in, bytes out. No sockets, no clock, no runtime.
 
 mod close;
+mod decoder;
 mod frame;
 mod handshake;
 mod mask;
@@ -10,8 +11,8 @@ mod utf8;
 pub mod oracle;
 
 pub use close::{Close, CloseCode};
+pub use decoder::{Decoded, Decoder};
 pub use frame::{
-    Decoded, Decoder, FrameError, HEADER_ROOM, Kind, MAX_CONTROL, MAX_FRAME, MAX_NOTE, control_frame,
-    put_header, text_frame,
+    FrameError, HEADER_ROOM, Kind, MAX_CONTROL, MAX_FRAME, MAX_NOTE, control_frame, put_header, text_frame,
 };
 pub use handshake::{CONTROL, HandshakeError, Offer, check_request, is_upgrade};

@@ -1,6 +1,6 @@
 //! Fuzz oracle for the decoder: split at will, the result is the same and every index is in bounds.
 
-use super::frame::Decoder;
+use super::decoder::Decoder;
 
 /// Decodes `data` whole and in pieces of the sizes its own bytes dictate; panics when the two differ.
 pub fn decoder(data: &[u8]) {

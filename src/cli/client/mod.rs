@@ -23,11 +23,13 @@ mod control;
 mod escape;
 mod exit;
 mod link;
+mod outgoing;
 mod session;
 mod socket;
 mod streams;
 mod terminal;
 pub(super) mod tunnel;
+mod until;
 
 use link::Link;
 use socket::Opener;

@@ -1,20 +1,13 @@
 //! One console in the terminal: keys up, output down, messages beside them, signals.
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
-use futures_util::stream::SplitSink;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use crate::cli::print;
@@ -22,20 +15,17 @@ use crate::cli::print;
 use super::control::{self, Hello, Role, Told};
 use super::escape::{Command, Escape, Typed};
 use super::exit::Closed;
-use super::socket::{Opened, Wire};
+use super::outgoing::{Outgoing, goodbye};
+use super::socket::Opened;
 use super::streams::{Input, Output};
 use super::terminal::{self, Raw};
+use super::until::Until;
 
 /// Typed bytes that wait for a console that takes none. A terminal's user hears a bell beyond it; a pipe waits.
 const MAX_WAITING: usize = 64 * 1024;
 
-/// How long the other side may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
-
 /// The first bytes of an RFB server.
 const RFB: &[u8] = b"RFB 003.";
-
-type Sink = SplitSink<WebSocketStream<Box<dyn Wire>>, Message>;
 
 /// Why there is no more to do here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,38 +66,6 @@ pub(super) struct Session {
     /// Of the next byte, where the proxy counts them.
     place: Option<Place>,
     received: u64,
-}
-
-/// What is on its way to the console.
-struct Outgoing {
-    sink: Sink,
-    queue: VecDeque<Message>,
-    waiting: usize,
-    dirty: bool,
-}
-
-impl Outgoing {
-    fn push(&mut self, message: Message) {
-        self.waiting += message.len();
-        self.queue.push_back(message);
-        self.dirty = true;
-    }
-
-    /// Sends what waits. May be dropped half-way.
-    async fn send(&mut self) -> Result<(), WsError> {
-        poll_fn(|cx| {
-            loop {
-                ready!(self.sink.poll_ready_unpin(cx))?;
-                let Some(message) = self.queue.pop_front() else { break };
-                self.waiting -= message.len();
-                self.sink.start_send_unpin(message)?;
-            }
-            ready!(self.sink.poll_flush_unpin(cx))?;
-            self.dirty = false;
-            Poll::Ready(Ok(()))
-        })
-        .await
-    }
 }
 
 impl Session {
@@ -166,17 +124,17 @@ impl Session {
         let control = opened.control;
         (self.hello, self.role) = (None, Role::Writer);
         let (sink, mut stream) = opened.socket.split();
-        let mut up = Outgoing { sink, queue: VecDeque::new(), waiting: 0, dirty: false };
+        let mut up = Outgoing::new(sink);
         let mut down: Option<Vec<u8>> = None;
         let mut heard = Instant::now();
         loop {
-            let may_type = self.typing && (self.terminal.is_some() || up.waiting < MAX_WAITING);
-            let leaves = !self.typing && self.until.is_none() && down.is_none() && !up.dirty;
+            let may_type = self.typing && (self.terminal.is_some() || up.waiting() < MAX_WAITING);
+            let leaves = !self.typing && self.until.is_none() && down.is_none() && !up.is_dirty();
             // Each branch may be dropped half-way: nothing is taken that is not acted on.
             let end = tokio::select! {
                 biased;
                 number = self.signals.recv() => self.on_signal(number, &mut up)?,
-                sent = up.send(), if up.dirty => sent.err().map(|error| End::Closed(lost(&error))),
+                sent = up.send(), if up.is_dirty() => sent.err().map(|error| End::Closed(lost(&error))),
                 permit = self.output.room(), if down.is_some() => match (permit, down.take()) {
                     (Some(permit), Some(bytes)) => {
                         permit.send(bytes);
@@ -201,7 +159,7 @@ impl Session {
                 Some(end @ End::Closed(_)) => {
                     self.deliver(down).await;
                     // The answer to a goodbye, where there was one.
-                    let _ = tokio::time::timeout(GOODBYE, up.sink.flush()).await;
+                    up.flush().await;
                     return Ok(end);
                 }
                 Some(end) => {
@@ -306,7 +264,7 @@ impl Session {
                         self.note("you are watching; the escape key and t takes the keyboard, a asks for it");
                     }
                 }
-                Typed::Text(text) if self.terminal.is_some() && up.waiting + text.len() > MAX_WAITING => {
+                Typed::Text(text) if self.terminal.is_some() && up.waiting() + text.len() > MAX_WAITING => {
                     self.note("the console takes nothing; what you typed is lost\x07");
                 }
                 Typed::Text(text) => up.push(Message::Binary(text.into())),
@@ -433,14 +391,6 @@ impl Session {
     }
 }
 
-/// Says goodbye and waits a little for the answer, so that the session's end is known as one.
-async fn goodbye(mut up: Outgoing, end: End) -> End {
-    up.push(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })));
-    // Whoever does not take it learns it from the end of the connection.
-    let _ = tokio::time::timeout(GOODBYE, up.send()).await;
-    end
-}
-
 fn lost(error: &WsError) -> Closed {
     match error {
         WsError::Io(error) => Closed::lost(error.to_string()),
@@ -467,44 +417,4 @@ fn listen() -> io::Result<mpsc::Receiver<SignalKind>> {
         });
     }
     Ok(receiver)
-}
-
-/// Looks for a text in what comes, across pieces.
-#[derive(Debug)]
-struct Until {
-    text: Vec<u8>,
-    tail: Vec<u8>,
-    found: bool,
-}
-
-impl Until {
-    fn new(text: Vec<u8>) -> Self {
-        Self { text, tail: Vec::new(), found: false }
-    }
-
-    fn feed(&mut self, bytes: &[u8]) {
-        self.tail.extend_from_slice(bytes);
-        self.found |= self.tail.windows(self.text.len()).any(|window| window == self.text);
-        // What may still become the beginning of the text.
-        let keep = self.tail.len().min(self.text.len() - 1);
-        self.tail.drain(..self.tail.len() - keep);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn the_text_is_found_however_it_is_split(bytes in "[ab]{0,20}", text in "[ab]{1,4}", cut in 0usize..20) {
-            let mut until = Until::new(text.clone().into_bytes());
-            let (head, tail) = bytes.split_at(cut.min(bytes.len()));
-            until.feed(head.as_bytes());
-            until.feed(tail.as_bytes());
-            prop_assert_eq!(until.found, bytes.contains(&text));
-        }
-    }
 }
