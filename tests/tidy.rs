@@ -32,6 +32,9 @@ const UNSAFE: &[&str] = &[];
 /// Longest source file, in lines: past it a file has more than one noun.
 const MAX_LINES: usize = 600;
 
+/// Longest function, in lines, its head included.
+const MAX_FUNCTION: usize = 70;
+
 struct Source {
     path: String,
     module: String,
@@ -179,6 +182,39 @@ fn files_are_small_and_say_what_they_are() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The functions of a file that rustfmt has laid out: their heads' first lines, and how many lines each has.
+fn functions(text: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let head = |line: &str| {
+        let mut words = line.split_whitespace();
+        let is_qualifier = |word: &&str| {
+            word.starts_with("pub") || word.ends_with(')') || ["async", "const", "unsafe"].contains(word)
+        };
+        words.find(|word| !is_qualifier(word)) == Some("fn")
+    };
+    let length = |at: usize| {
+        let indent = &lines[at][..lines[at].len() - lines[at].trim_start().len()];
+        // One that has no body, or has it in the same line, ends there.
+        let ends = |line: &&str| line.strip_prefix(indent).is_some_and(|rest| rest == "}");
+        let whole = lines[at].ends_with(['}', ';']);
+        if whole { 1 } else { lines[at..].iter().position(ends).map_or(0, |last| last + 1) }
+    };
+    (0..lines.len()).filter(|at| head(lines[*at])).map(|at| (lines[at].trim(), length(at))).collect()
+}
+
+#[test]
+fn functions_are_short() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for (head, lines) in functions(&source.text) {
+            if lines > MAX_FUNCTION {
+                wrong.push(format!("{}: {lines} lines, at most {MAX_FUNCTION}: {head}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn shared_maps_and_unsafe_stay_where_they_are_audited() {
     let mut wrong = Vec::new();
@@ -217,4 +253,6 @@ fn the_tidy_checks_see_what_they_look_for() {
     let uses = used_modules("use crate::{ids::{A, B}, config}; crate::ws::x(); mycrate::no();", "crate::");
     assert_eq!(uses, ["ids", "config", "ws"]);
     assert!(rank("main") < rank("cli") && rank("relay") < rank("ws") && rank("nowhere").is_none());
+    let text = "impl A {\n    fn a() {\n        b(|| {\n        });\n    }\n    fn c();\n}\n/// fn d()\npub fn e() {\n}\n";
+    assert_eq!(functions(text), [("fn a() {", 4), ("fn c();", 1), ("pub fn e() {", 2)]);
 }

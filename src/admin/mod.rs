@@ -171,17 +171,10 @@ impl Admin {
         if let Some(check) = path.strip_prefix("/health/") {
             return self.health(check, &method, draining).await;
         }
-        if path == "/openapi.json" {
-            return match method {
-                Method::GET | Method::HEAD => Ok(respond_text(OPENAPI)),
-                _ => Err(Refusal::method("GET, HEAD")),
-            };
-        }
-        if path == "/metrics" {
-            return match method {
-                Method::GET | Method::HEAD => Ok(metrics::respond(self, draining)),
-                _ => Err(Refusal::method("GET, HEAD")),
-            };
+        match path {
+            "/openapi.json" => return looks(&method).map(|()| respond_text(OPENAPI)),
+            "/metrics" => return looks(&method).map(|()| metrics::respond(self, draining)),
+            _ => {}
         }
         // The page itself tells nothing; what it shows it asks for with the operator's token.
         if let Some(page) = self.pages.as_ref().and_then(|pages| pages.operator(&request)) {
@@ -191,39 +184,19 @@ impl Admin {
             return Err(Refusal::unauthorized());
         }
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(String::from);
         let below = path.strip_prefix("/v1/").unwrap_or_default();
         match (below.split_once('/'), below) {
-            (None, "targets") => match method {
-                Method::GET | Method::HEAD => targets::list(&self.registry, &query),
-                _ => Err(Refusal::method("GET, HEAD")),
-            },
-            (Some(("targets", target)), _) => {
-                let target = decoded(target).filter(|text| !text.is_empty()).ok_or_else(Refusal::no_route)?;
-                let target = target.into();
-                match method {
-                    Method::GET | Method::HEAD => targets::show(&self.registry, &target),
-                    Method::PUT => {
-                        let expected = targets::expected(request.headers())?;
-                        let document = body(request.into_body()).await?;
-                        targets::put(self, target, document, expected, asked).await
-                    }
-                    Method::DELETE => {
-                        let expected = targets::expected(request.headers())?;
-                        targets::remove(self, target, expected, asked).await
-                    }
-                    _ => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
-                }
+            (None, "targets") => looks(&method).and_then(|()| targets::list(&self.registry, &query)),
+            (Some(("targets", id)), _) => self.target(request, id, asked).await,
+            (None, "recordings") => {
+                looks(&method)?;
+                recordings::list(self, &query).await
             }
-            (None, "recordings") => match method {
-                Method::GET | Method::HEAD => recordings::list(self, &query).await,
-                _ => Err(Refusal::method("GET, HEAD")),
-            },
             (Some(("recordings", below)), _) => self.recording(below, &method, asked).await,
-            (None, "sessions") => match method {
-                Method::GET | Method::HEAD => Ok(sessions::list(self).await),
-                _ => Err(Refusal::method("GET, HEAD")),
-            },
+            (None, "sessions") => {
+                looks(&method)?;
+                Ok(sessions::list(self).await)
+            }
             (Some(("sessions", below)), _) => match (below.strip_suffix("/break"), method) {
                 (Some(session), Method::POST) => sessions::send_break(self, session, asked).await,
                 (Some(_), _) => Err(Refusal::method("POST")),
@@ -238,6 +211,29 @@ impl Admin {
                 _ => Err(Refusal::method("POST")),
             },
             _ => Err(Refusal::no_route()),
+        }
+    }
+
+    /// Below `/v1/targets/`.
+    async fn target<B>(&self, request: Request<B>, id: &str, asked: Asked) -> Result<Reply, Refusal>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let decoded = percent_decode_str(id).decode_utf8().ok().filter(|text| !text.is_empty());
+        let target = decoded.ok_or_else(Refusal::no_route)?.into_owned().into();
+        match *request.method() {
+            Method::GET | Method::HEAD => targets::show(&self.registry, &target),
+            Method::PUT => {
+                let expected = targets::expected(request.headers())?;
+                let document = body(request.into_body()).await?;
+                targets::put(self, target, document, expected, asked).await
+            }
+            Method::DELETE => {
+                let expected = targets::expected(request.headers())?;
+                targets::remove(self, target, expected, asked).await
+            }
+            _ => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
         }
     }
 
@@ -292,6 +288,14 @@ impl Admin {
         };
         let sent: [u8; 32] = Sha256::digest(sent.trim().as_bytes()).into();
         scheme.eq_ignore_ascii_case("Bearer") && bool::from(sent.ct_eq(token))
+    }
+}
+
+/// Whether it is a request that only looks.
+fn looks(method: &Method) -> Result<(), Refusal> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Refusal::method("GET, HEAD")),
     }
 }
 

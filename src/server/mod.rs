@@ -129,7 +129,7 @@ pub struct Server {
     /// Kept by a process that has sessions.
     roster: Option<Roster>,
     /// The process before this one, which waits for our word, and what we want to know of its sessions.
-    before: Option<(Old, mpsc::Receiver<Wish>)>,
+    before: Option<Before>,
     predecessor: Option<Predecessor>,
 }
 
@@ -171,37 +171,20 @@ impl Server {
         clock: Clock,
         mut heritage: Heritage,
     ) -> Result<Self, ServerError> {
-        if role != Role::All && matches!(config.tokens.store, TokenStore::Memory) {
-            return Err(ServerError::Alone);
-        }
         let tls = config.tls.as_ref().map(|files| TlsAcceptor::load(files, &config.listen)).transpose()?;
         let listeners = bind_all(&mut config, role, &mut heritage)?;
-        let https = config.proxy.public_url.starts_with("https:");
-        let web = Web::new(&config.proxy.frame_ancestors, https)?;
-        let (store, memory, redis) = open_store(&config, &clock)?;
-        let once = redis.clone().map(|redis| redis as Arc<dyn Once>);
-        let authenticator = Authenticator::new(&config, &clock, once)?;
-        let mut old = heritage.control().map(Old::new);
+        let web = Web::new(&config.proxy.frame_ancestors, config.proxy.public_url.starts_with("https:"))?;
+        let (store, memory, redis) = open_store(&config, role, &clock)?;
+        let authenticator =
+            Authenticator::new(&config, &clock, redis.clone().map(|redis| redis as Arc<dyn Once>))?;
+        let old = heritage.control().map(Old::new);
         let (registry, shared_inventory) = inventory::begin(&config, redis.as_ref(), old.is_some())?;
         // From here on what another process has: everything else that could fail is behind us.
-        if let Some(Estate { packed, ago }) = old.as_mut().map(Old::receive).transpose()? {
-            info!(tokens = packed.len(), "taken over from the process before this one");
-            if let Some(memory) = &memory {
-                memory.store.unpack(packed, ago);
-            }
-        }
-        let (predecessor, before) = old
-            .map(|old| (Predecessor::new(), old))
-            .map_or((None, None), |((to, wishes), old)| (Some(to), Some((old, wishes))));
-        let audit = match &config.audit {
-            Some(settings) => Audit::open(settings, clock.clone())?,
-            None => Audit::default(),
-        };
+        let (predecessor, before) = old.map(|old| take_over(old, memory.as_ref())).transpose()?.unzip();
+        let (audit, recorder) = open_records(&config, role, &clock)?;
         let fingerprints = Fingerprinter::random()?;
         let registrar = inventory::registrar(&config, &registry, shared_inventory.as_ref())?;
-        let inventory = Arc::clone(registry.inventory());
-        let near = redis.clone();
-        let fleet = Fleet::new(&config.proxy.name, redis);
+        let fleet = Fleet::new(&config.proxy.name, redis.clone());
         let metrics = Metrics::default();
         let store: Arc<dyn Store> = Arc::new(Metered::new(store, metrics.clone()));
         let unauthenticated = Cap::new(config.limits.unauthenticated);
@@ -209,22 +192,15 @@ impl Server {
         let proxy = Proxy::new(
             &config,
             Arc::clone(&store),
-            Arc::clone(&inventory),
+            Arc::clone(registry.inventory()),
             DialPolicy::new(own),
             unauthenticated.clone(),
             fingerprints.clone(),
         );
-        let recorder = match &config.recording {
-            Some(settings) if role != Role::Issuer => {
-                Some(Recorder::start(settings, audit.clone(), clock.clone())?)
-            }
-            _ => None,
-        };
         let proxy = proxy.observed(audit.clone(), metrics.clone()).recording(recorder);
-        let proxy = proxy.after(predecessor.clone());
-        let proxy = Arc::new(proxy.in_fleet(fleet.clone()));
-        let roster = Roster::new(fleet, Arc::clone(proxy.sessions()) as Arc<dyn Local>);
-        let roster = roster.after(predecessor.clone());
+        let proxy = Arc::new(proxy.after(predecessor.clone()).in_fleet(fleet.clone()));
+        let local = Arc::clone(proxy.sessions()) as Arc<dyn Local>;
+        let roster = Roster::new(fleet, local).after(predecessor.clone());
         let live = Arc::new(roster.clone()) as Arc<dyn Live>;
         let revoker = Revoker::new(Arc::clone(&store), Arc::clone(&live));
         let kept = (role != Role::Issuer).then(|| roster.clone());
@@ -232,7 +208,7 @@ impl Server {
             Admin::new(&config.admin, Arc::clone(&proxy), roster.clone(), Arc::clone(&registry), revoker);
         let admin = admin.observed(audit.clone(), metrics.clone()).with_pages(web.clone());
         let admin = admin.registering(registrar.clone(), shared_inventory.clone());
-        let inventory = Arc::clone(&inventory);
+        let inventory = Arc::clone(registry.inventory());
         let api = Api::new(&config, inventory, Arc::clone(&store), fingerprints, authenticator, clock, live);
         let shared = Arc::new(Shared {
             roles: listeners.iter().map(|(_, _, roles)| *roles).collect(),
@@ -249,7 +225,7 @@ impl Server {
             registrar,
             inventory: shared_inventory,
             store,
-            redis: near,
+            redis,
             audit,
             unready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -345,11 +321,45 @@ impl Server {
     }
 }
 
+/// The process before this one: where it is told what becomes of its sessions, and what we want to know of them.
+type Before = (Old, mpsc::Receiver<Wish>);
+
+/// Takes over what the process before this one has.
+fn take_over(mut old: Old, memory: Option<&Memory>) -> Result<(Predecessor, Before), ServerError> {
+    let Estate { packed, ago } = old.receive()?;
+    info!(tokens = packed.len(), "taken over from the process before this one");
+    if let Some(memory) = memory {
+        memory.store.unpack(packed, ago);
+    }
+    let (to, wishes) = Predecessor::new();
+    Ok((to, (old, wishes)))
+}
+
+/// The audit log, and the place for what is recorded of sessions.
+fn open_records(
+    config: &Config,
+    role: Role,
+    clock: &Clock,
+) -> Result<(Audit, Option<Recorder>), ServerError> {
+    let audit = match &config.audit {
+        Some(settings) => Audit::open(settings, clock.clone())?,
+        None => Audit::default(),
+    };
+    let recorder = match &config.recording {
+        Some(settings) if role != Role::Issuer => {
+            Some(Recorder::start(settings, audit.clone(), clock.clone())?)
+        }
+        _ => None,
+    };
+    Ok((audit, recorder))
+}
+
 /// A store, and once more as what it is.
 type Opened = (Arc<dyn Store>, Option<Memory>, Option<Arc<RedisStore>>);
 
-fn open_store(config: &Config, clock: &Clock) -> Result<Opened, RedisSetupError> {
+fn open_store(config: &Config, role: Role, clock: &Clock) -> Result<Opened, ServerError> {
     match &config.tokens.store {
+        TokenStore::Memory if role != Role::All => Err(ServerError::Alone),
         TokenStore::Memory => {
             let store = Arc::new(MemoryStore::new(clock.clone(), config.tokens.capacity));
             let movable = Arc::new(Movable::new(Arc::clone(&store)));
