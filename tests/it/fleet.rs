@@ -146,15 +146,12 @@ async fn who_has_a_link_for_one_keeps_others_out_on_every_proxy() {
     viewer::echo(&mut second, b"undisturbed").await;
 }
 
-#[tokio::test]
-async fn limits_count_all_proxies() {
-    let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
-    let share = format!("{}serial_viewers = \"share\"\n", line.setting("serial"));
-    let servers = target(VM, "vm", &share) + &target(OTHER, "other", &share);
+/// Each limit counts both proxies of a fleet that is started with it, of the servers [`VM`] and [`OTHER`].
+pub(crate) async fn each_limit_counts_all(start: impl Fn(&str) -> Fleet) {
     for (limit, second) in
         [("sessions_per_target", VM), ("sessions_per_project", OTHER), ("sessions_per_source", OTHER)]
     {
-        let fleet = Fleet::start(&redis.url(), 2, &format!("[limits]\n{limit} = 1\n{servers}"));
+        let fleet = start(&format!("[limits]\n{limit} = 1\n"));
         let mut first = fleet.open(0, VM).await.unwrap();
         assert_eq!(fleet.open(1, second).await.err(), Some(429), "{limit}");
         assert_eq!(viewer::goodbye(&mut first).await.0, 1000);
@@ -163,6 +160,14 @@ async fn limits_count_all_proxies() {
         assert_eq!(viewer::goodbye(&mut next).await.0, 1000);
         until_listed(fleet.issuer.at.admin, 0).await;
     }
+}
+
+#[tokio::test]
+async fn limits_count_all_proxies() {
+    let (redis, line) = (Redis::start(&[]), Console::new(Manner::Echo).await);
+    let share = format!("{}serial_viewers = \"share\"\n", line.setting("serial"));
+    let servers = target(VM, "vm", &share) + &target(OTHER, "other", &share);
+    each_limit_counts_all(|limits| Fleet::start(&redis.url(), 2, &format!("{limits}{servers}"))).await;
 }
 
 #[tokio::test]

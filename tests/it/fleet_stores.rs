@@ -8,6 +8,7 @@ use consolegate::server::Role;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::fleet::each_limit_counts_all;
 use crate::support::binary::Binary;
 use crate::support::console::{Console, Manner};
 use crate::support::fleet::{ADMIN, Fleet, OTHER, VM, admin, process, revoke, sessions, until_listed};
@@ -98,22 +99,6 @@ async fn over_one(mut socket: Socket) {
     assert_eq!(viewer::closed(&mut socket).await.0, 1008);
 }
 
-/// Each limit counts both proxies.
-async fn are_counted(store: &Store, servers: &str) {
-    for (limit, second) in
-        [("sessions_per_target", VM), ("sessions_per_project", OTHER), ("sessions_per_source", OTHER)]
-    {
-        let fleet = store.fleet(&format!("[limits]\n{limit} = 1\n{servers}"));
-        let mut first = fleet.open(0, VM).await.unwrap();
-        assert_eq!(fleet.open(1, second).await.err(), Some(429), "{limit}");
-        assert_eq!(viewer::goodbye(&mut first).await.0, 1000);
-        until_listed(fleet.issuer.at.admin, 0).await;
-        let mut next = fleet.open(1, second).await.unwrap_or_else(|status| panic!("{limit}: {status}"));
-        assert_eq!(viewer::goodbye(&mut next).await.0, 1000);
-        until_listed(fleet.issuer.at.admin, 0).await;
-    }
-}
-
 /// A dead proxy's sessions are there until its lease runs out.
 async fn vanish_with_their_proxy(store: &Store, servers: &str) {
     let settings =
@@ -139,7 +124,7 @@ async fn live_sessions_are_seen_bounded_and_ended_in_a_cluster() {
     let (cluster, line) = (Cluster::start(), Console::new(Manner::Echo).await);
     let (store, servers) = (Store::cluster(&cluster), shared(&line).await);
     are_listed_and_ended(&store, &servers).await;
-    are_counted(&store, &servers).await;
+    each_limit_counts_all(|limits| store.fleet(&format!("{limits}{servers}"))).await;
     vanish_with_their_proxy(&store, &servers).await;
 }
 
@@ -148,7 +133,7 @@ async fn live_sessions_are_seen_bounded_and_ended_behind_a_sentinel() {
     let (guarded, line) = (Guarded::start("tokens"), Console::new(Manner::Echo).await);
     let (store, servers) = (Store::guarded(&guarded), shared(&line).await);
     are_listed_and_ended(&store, &servers).await;
-    are_counted(&store, &servers).await;
+    each_limit_counts_all(|limits| store.fleet(&format!("{limits}{servers}"))).await;
     vanish_with_their_proxy(&store, &servers).await;
 }
 
