@@ -38,7 +38,7 @@ fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-fn only(dir: &Path, extension: &str) -> PathBuf {
+pub(crate) fn only(dir: &Path, extension: &str) -> PathBuf {
     let [file] = &files(dir, extension)[..] else { panic!("not one {extension}: {:?}", files(dir, "")) };
     file.clone()
 }

@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 
 use consolegate::ids::Protocol;
+use consolegate::rfb::fbs;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::recording::{only, recording};
 use crate::support::hypervisor::{Hypervisor, Protection, Tls};
 use crate::support::program::Program;
 use crate::support::rfb::Rfb;
 use crate::support::server::target;
-use crate::support::within;
+use crate::support::wire::Frame;
+use crate::support::{temp, within};
 
 const VM: &str = "00000009-0000-4000-8000-000000000000";
 
@@ -166,4 +169,55 @@ async fn who_changes_the_offer_on_the_way_is_noticed() {
     assert_eq!(said[suite..suite + 2], [0, 0xa6]);
     program.says("target's TLS failed: TLS: hung up during the handshake").await;
     program.never_said(PASSWORD);
+}
+
+/// Behind the handshake nothing is another stream than with a certificate: filter and recording see what is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_carries_is_filtered_and_recorded() {
+    let dir = temp::dir();
+    let qemu = Hypervisor::start(Protection { password: Some(PASSWORD), tls: Tls::Anonymous }).await;
+    let console = format!(
+        "vnc = \"{}\"\nvnc_view_only = true\nrecord = \"required\"\n[target.vnc_security]\n\
+         types = [\"vencrypt-tls-vnc\"]\npassword = \"{PASSWORD}\"",
+        qemu.vnc()
+    );
+    let program = Program::serve(&(recording(dir.path(), "") + &target(VM, "vm", &console))).await;
+    let token = program.issue(VM, Protocol::Vnc).await;
+    let mut viewer = Rfb::open(program.at, &token).await.expect("the console");
+    viewer.choose(1).await;
+    assert_eq!(viewer.message().await, [0; 4], "SecurityResult");
+    let screen = viewer.begin().await;
+    // A key, which is dropped: QEMU sees a request for the screen behind it, and answers.
+    viewer.send(&[4, 1, 0, 0, 0, 0, 0, b'x']).await;
+    let picture = viewer.picture(&screen).await;
+    assert!(!picture.is_blank());
+    // What cannot be told apart any more ends it: the filter reads what is sealed behind it.
+    viewer.send(&[252, 0, 0, 0]).await;
+    let (code, reason) = loop {
+        match viewer.frame().await {
+            Frame::Close(code, reason) => break (code, reason),
+            Frame::End => panic!("an end without a close"),
+            _ => {}
+        }
+    };
+    assert_eq!((code, &*reason), (1008, "viewer sent a message of type 252, which cannot be filtered"));
+    let recorded = within("the recording's end", async {
+        loop {
+            if std::fs::read_to_string(only(dir.path(), ".jsonl")).unwrap().contains("\"ended\"") {
+                return std::fs::read(only(dir.path(), ".fbs")).unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let recorded = recorded.await;
+    let (mut reader, mut shown) = (fbs::Reader::default(), consolegate::rfb::Screen::default());
+    reader.push(&recorded);
+    while let Some(record) = reader.next_record().unwrap() {
+        shown.feed(&record.data).unwrap();
+    }
+    assert_eq!(shown.size(), Some((screen.width, screen.height)));
+    let seen: Vec<u8> = shown.pixels().iter().flat_map(|pixel| pixel.to_be_bytes()[1..].to_vec()).collect();
+    assert!(seen == picture.rgb, "the recording shows another picture than the viewer saw");
+    let secret = PASSWORD.as_bytes();
+    assert!(!recorded.windows(secret.len()).any(|bytes| bytes == secret));
 }
