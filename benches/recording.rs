@@ -1,5 +1,8 @@
 //! What recording costs a session: the relay from console to viewer over loopback TCP, as sockets are in the field,
 //! plain and recorded in turns. The mark is 1.4 times the plain time.
+//!
+//! Between them stands the floor: the plain relay while another thread writes as many bytes to a file as the recording
+//! has, from memory, with nothing to do for them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -105,6 +108,33 @@ async fn down(listener: &TcpListener, protocol: Protocol, block: &[u8], recorder
     watching.join().expect("a viewer");
 }
 
+/// Writes so many bytes to a new file, as the recorder does at full speed: a megabyte at a time.
+fn written(directory: &Path, bytes: u64) {
+    use std::io::Write as _;
+    let block = vec![b'x'; 1 << 20];
+    let mut file = std::fs::File::create(directory.join("floor")).expect("a file");
+    for left in (0..bytes).rev().step_by(block.len()) {
+        let count = usize::try_from(left + 1).map_or(block.len(), |left| left.min(block.len()));
+        file.write_all(&block[..count]).expect("a disk");
+    }
+}
+
+/// How large a recording of [`TOTAL`] bytes of `block` is.
+fn recorded(runtime: &Runtime, listener: &TcpListener, protocol: Protocol, block: &[u8]) -> u64 {
+    let directory = directory();
+    let recorder = recorder(directory.path());
+    runtime.block_on(down(listener, protocol, block, Some(&recorder)));
+    recorder.stop();
+    let sizes = std::fs::read_dir(directory.path())
+        .expect("a directory")
+        .map(|entry| entry.and_then(|entry| entry.metadata()).expect("a file").len());
+    sizes.max().expect("a recording")
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
+}
+
 fn recording(criterion: &mut Criterion) {
     let runtime = runtime();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
@@ -125,17 +155,24 @@ fn recording(criterion: &mut Criterion) {
         group.bench_function("plain", |bencher| {
             bencher.iter(|| runtime.block_on(down(&listener, protocol, block, None)));
         });
+        let size = recorded(&runtime, &listener, protocol, block);
+        group.bench_function("floor", |bencher| {
+            bencher.iter_with_setup(directory, |directory| {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| written(directory.path(), size));
+                    runtime.block_on(down(&listener, protocol, block, None));
+                });
+                directory
+            });
+        });
         group.bench_function("recorded", |bencher| {
-            bencher.iter_with_setup(
-                || tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory"),
-                |directory| {
-                    let recorder = recorder(directory.path());
-                    runtime.block_on(down(&listener, protocol, block, Some(&recorder)));
-                    // What is relayed is also on the disk when the round ends.
-                    recorder.stop();
-                    directory
-                },
-            );
+            bencher.iter_with_setup(directory, |directory| {
+                let recorder = recorder(directory.path());
+                runtime.block_on(down(&listener, protocol, block, Some(&recorder)));
+                // What is relayed is also on the disk when the round ends.
+                recorder.stop();
+                directory
+            });
         });
         group.finish();
     }
