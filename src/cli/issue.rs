@@ -12,8 +12,9 @@ use super::{ConfigFile, print};
 /// Ask a running issuer for a console URL.
 ///
 /// The issuer is found through --api, else through the environment, which also holds the credential: CONSOLEGATE_API
-/// with CONSOLEGATE_TOKEN, or OS_AUTH_URL and what openstackclient reads beside it. Without either it is looked for at
-/// the [listen] section of --config, else on its default port of this machine.
+/// with CONSOLEGATE_TOKEN, or OS_AUTH_URL and what openstackclient reads beside it, or OS_CLOUD, a name in your
+/// clouds.yaml. Without any it is looked for at the [listen] section of --config, else on its default port of this
+/// machine.
 #[derive(Debug, clap::Args)]
 pub(super) struct Issue {
     /// The server's id or name.
@@ -44,7 +45,7 @@ pub(super) fn protocol(text: &str) -> Result<Protocol, String> {
 }
 
 pub(super) async fn run(arguments: Issue) -> anyhow::Result<ExitCode> {
-    let elsewhere = ["OS_AUTH_URL", "OS_ENDPOINT", "OS_COMPUTE_ENDPOINT_OVERRIDE"];
+    let elsewhere = ["OS_CLOUD", "OS_AUTH_URL", "OS_ENDPOINT", "OS_COMPUTE_ENDPOINT_OVERRIDE"];
     let named = elsewhere.into_iter().any(|name| std::env::var(name).is_ok_and(|value| !value.is_empty()));
     let base = match &arguments.api {
         Some(url) => Some(url.clone()),

@@ -1,6 +1,7 @@
 //! Sessions that come and go for hours: the process' memory stays what it was.
 //!
-//! `CONSOLEGATE_CHURN_SECONDS` sets how long; `cargo xtask soak` asks for hours.
+//! `CONSOLEGATE_CHURN_SECONDS` sets how long; `cargo xtask soak` asks for hours. `CONSOLEGATE_CHURN_PAUSE_MS` is how long
+//! a viewer stays away between two consoles, for hours in which the machine has other work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,8 +31,14 @@ fn resident(process: u32) -> u64 {
     kib * 1024
 }
 
+/// A number that the environment sets.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
 /// Opens, uses and leaves consoles in every way there is.
 async fn churn(issuer: Issuer, stop: Arc<AtomicBool>, count: Arc<AtomicUsize>) {
+    let pause = Duration::from_millis(setting("CONSOLEGATE_CHURN_PAUSE_MS", 0));
     let payload = vec![b'x'; 64 * 1024];
     for turn in 0.. {
         if stop.load(Ordering::SeqCst) {
@@ -57,13 +64,13 @@ async fn churn(issuer: Issuer, stop: Arc<AtomicBool>, count: Arc<AtomicUsize>) {
             _ => _ = viewer::goodbye(&mut socket).await,
         }
         count.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(pause).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_come_and_go_in_flat_memory() {
-    let seconds =
-        std::env::var("CONSOLEGATE_CHURN_SECONDS").map_or(6, |text| text.parse().expect("a number"));
+    let seconds = setting("CONSOLEGATE_CHURN_SECONDS", 6);
     let (redis, line) = (Redis::start(&[]), Console::new(Manner::Forgetful).await);
     let program = Program::serve(&format!(
         "[tokens]\nstore = \"{}\"\n[limits]\nsessions_per_target = 0\noutstanding_per_target = 0\nissue_per_second = 0\n{}",

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::connect::script;
 use crate::support::console::{Console, Manner};
 use crate::support::keystone::{Keystone, PASSWORD, project_named};
-use crate::support::python;
 use crate::support::server::{Running, http, open, token_of};
 use crate::support::xvnc::Xvnc;
+use crate::support::{python, temp};
 
 const VM: &str = "6c1f2a90-0000-4000-8000-000000000003";
 const NAME: &str = "keystone-vm";
@@ -206,4 +206,42 @@ async fn our_own_client_goes_from_login_to_a_console() {
         let (code, _, said) = script(&["--server", NAME], &with(name, value), "").await;
         assert!(code == expected && said.contains(words), "{name}={value}: {code} {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_clouds_yaml_serves_openstackclient_and_ours() {
+    let console = Console::new(Manner::Echo).await;
+    let cloud = Cloud::start(&console.setting("serial")).await;
+    let dir = temp::dir();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let clouds = format!(
+        "clouds:\n  shop:\n    auth:\n      auth_url: {}\n      username: demo\n      project_name: demo\n      \
+         user_domain_name: Default\n      project_domain_name: Default\n    region_name: RegionOne\n    \
+         interface: public\n    identity_api_version: 3\n    compute_api_version: 2.6\n",
+        cloud.keystone.url()
+    );
+    let clouds = file("clouds.yaml", &clouds);
+    let secure = file("secure.yaml", &format!("clouds:\n  shop:\n    auth:\n      password: {PASSWORD}\n"));
+    let mut named = vec![
+        ("OS_CLOUD", "shop"),
+        ("OS_CLIENT_CONFIG_FILE", clouds.as_str()),
+        ("OS_CLIENT_SECURE_FILE", secure.as_str()),
+    ];
+    let show = ["console", "url", "show", "--serial", NAME, "-f", "json"];
+    let shown: Value =
+        serde_json::from_str(&python::run("openstack", &show, &named).await.success()).unwrap();
+    assert!(shown["url"].as_str().is_some_and(|url| url.contains("token")), "{shown}");
+    let arguments = ["--server", NAME, "--until", "there"];
+    let (code, out, said) = script(&arguments, &named, "there\n").await;
+    assert!(code == 0 && out == "there\n", "{code} {said}");
+    // A variable is stronger than the file.
+    named.push(("OS_PROJECT_NAME", "other"));
+    let (code, _, said) = script(&arguments, &named, "").await;
+    assert!(code == 3 && said.contains("could not be found"), "{code} {said}");
+    let there_is_no = python::run("openstack", &show, &named).await;
+    assert!(!there_is_no.status.success() && there_is_no.stderr.contains("No Server found"));
 }

@@ -84,6 +84,7 @@ impl Version {
 pub(super) enum EnvironmentError {
     #[error(
         "no credential in the environment: source your cloud's openrc (OS_AUTH_URL and what it goes with), or set \
+         OS_CLOUD to a name in your clouds.yaml, or \
          CONSOLEGATE_API with CONSOLEGATE_TOKEN, or with CONSOLEGATE_USERNAME and CONSOLEGATE_PASSWORD"
     )]
     Nothing,

@@ -1,6 +1,6 @@
 //! An issuer, ours or nova, asked as any client asks it: who we are, which server, a console URL.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -18,10 +18,12 @@ use serde_json::{Value, json};
 
 use crate::ids::Protocol;
 
+mod clouds;
 mod environment;
 mod keystone;
 pub(super) mod tls;
 
+use clouds::Cloud;
 use environment::{Environment, Login, Version};
 
 /// The issuer answers in milliseconds; behind a slow identity service in seconds.
@@ -78,9 +80,15 @@ impl Console {
 }
 
 impl Issuer {
-    /// The issuer at `api`, else where the environment says; with the environment's credential.
+    /// The issuer at `api`, else where the environment says, or the cloud that it names; with the credential of those.
     pub(super) fn new(api: Option<&str>, ca: Option<&Path>) -> anyhow::Result<Self> {
-        let environment = Environment::read(api, &|name| std::env::var(name).ok())?;
+        let variable = |name: &str| std::env::var(name).ok();
+        let cloud = Cloud::find(&variable)?;
+        let environment = Environment::read(api, &|name| {
+            variable(name).filter(|value| !value.is_empty()).or_else(|| cloud.get(name))
+        })?;
+        let trusted = cloud.get("OS_CACERT").map(PathBuf::from);
+        let ca = ca.or(trusted.as_deref());
         Ok(Self { http: Http::new(ca)?, environment, state: tokio::sync::Mutex::default() })
     }
 
