@@ -14,5 +14,37 @@ pub(super) fn note(text: impl std::fmt::Display) {
 
 /// What went wrong, with its causes.
 pub(super) fn error(error: &anyhow::Error) {
-    note(format_args!("error: {error:#}"));
+    note(format_args!("error: {}", causes(error)));
+}
+
+/// An error and its causes, each once: many a message ends with that of its cause.
+pub(super) fn causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |mut said, cause| {
+        let cause = cause.to_string();
+        if !said.ends_with(&cause) {
+            if !said.is_empty() {
+                said += ": ";
+            }
+            said += &cause;
+        }
+        said
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn each_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("tokens.store: {0}")]
+        struct Outer(#[from] std::io::Error);
+        let outer = Outer(std::io::Error::other("too old"));
+        assert_eq!(causes(&outer.into()), "tokens.store: too old");
+        let with = Err::<(), _>(std::io::Error::other("no such file")).context("cannot read a.toml");
+        assert_eq!(causes(&with.unwrap_err()), "cannot read a.toml: no such file");
+    }
 }

@@ -36,7 +36,7 @@ pub(super) async fn serve(path: &Path, pace: Pace, listen: SocketAddr) -> anyhow
         let path = PathBuf::from(path);
         tokio::spawn(async move {
             if let Err(error) = show(socket, &path, pace).await {
-                print::note(format_args!("A viewer's replay ended: {error:#}"));
+                print::note(format_args!("A viewer's replay ended: {}", print::causes(&error)));
             }
             drop(permit);
         });
