@@ -24,13 +24,16 @@ use super::{
     TOMBSTONE, TokenKey,
 };
 
+mod call;
 mod comeback;
 mod inventory;
+mod issue;
 mod lane;
 mod link;
 mod live;
 mod names;
 mod once;
+mod queue;
 mod route;
 mod script;
 mod vet;
@@ -41,8 +44,10 @@ mod tests;
 #[cfg(test)]
 pub(crate) use tests::testing;
 
+use call::Call;
 use link::{Link, LinkError, Thread};
 use names::TokenNames;
+use queue::{Answer, Queue};
 use route::Route;
 use script::{Scripts, Step};
 
@@ -102,8 +107,9 @@ impl RedisStore {
 
     fn with_scripts(settings: &config::Redis, scripts: Scripts) -> Result<Self, RedisSetupError> {
         let link = Link::new(Arc::new(Route::new(settings)?), Arc::new(scripts));
-        let store =
-            Self { steps: Arc::new(Steps { link, fenced: Arc::default() }), thread: Thread::start()? };
+        let thread = Thread::start()?;
+        let queue = Queue::new(Arc::clone(&link), Some(thread.handle()));
+        let store = Self { steps: Arc::new(Steps { link, queue, fenced: Arc::default() }), thread };
         let (answer, answered) = std::sync::mpsc::channel();
         let steps = Arc::clone(&store.steps);
         store.thread.spawn(async move {
@@ -137,10 +143,24 @@ impl RedisStore {
         });
         StoreFuture::later(async move { outcome(&mut answered).await })
     }
+
+    /// The same for a single step, and what its answer means: it has a place in the queue, and needs no task.
+    fn step<T>(
+        &self,
+        step: Call,
+        meaning: impl FnOnce(&Steps, Value) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        let steps = self.steps();
+        let mut answered = steps.queue.put(step);
+        StoreFuture::later(async move { meaning(&steps, outcome(&mut answered).await?) })
+    }
+}
+
+fn late() -> StoreError {
+    StoreError::Unavailable(format!("no answer within {DEADLINE:?}"))
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = || StoreError::Unavailable(format!("no answer within {DEADLINE:?}"));
     timeout(DEADLINE, work).await.unwrap_or_else(|_| Err(late()))
 }
 
@@ -153,14 +173,16 @@ struct Waiting<'a> {
     store: &'a RedisStore,
     key: TokenKey,
     nonce: Nonce,
-    answered: oneshot::Receiver<Result<Claim, StoreError>>,
+    answered: Answer,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.answered.close();
         // Empty if it was taken, or was not sent; what is sent from now on comes back to its sender.
-        if let Ok(Ok(Claim::Won(_))) = self.answered.try_recv() {
+        if let Ok(Ok(answer)) = self.answered.try_recv()
+            && !matches!(answer, Value::Array(_))
+        {
             drop(self.store.release(self.key, self.nonce));
         }
     }
@@ -175,33 +197,29 @@ impl fmt::Debug for RedisStore {
 impl Store for RedisStore {
     fn create(&self, key: TokenKey, grant: Grant, ttl: Duration, most: usize) -> StoreFuture<'_, ()> {
         let steps = self.steps();
-        self.begin(async move { steps.create(&TokenNames::new(&key), &grant, ttl, most).await })
+        let create = match issue::create(&key, &grant, ttl, steps.link.route.is_cluster()) {
+            Ok(create) => create,
+            Err(error) => return StoreFuture::here(Err(error)),
+        };
+        if most == 0 && !steps.link.route.is_cluster() {
+            return self.step(create, |_, answer| issue::created(answer));
+        }
+        self.begin(async move { steps.create(create, &TokenNames::new(&key), &grant, ttl, most).await })
     }
 
     fn claim(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Claim> {
         let steps = self.steps();
-        let (answer, answered) = oneshot::channel();
-        self.spawn(async move {
-            let names = TokenNames::new(&key);
-            let claim = in_time(steps.claim(&names, nonce)).await;
-            // What may have been won, and what was won for a caller who has gone, is given back.
-            let unheard = claim.is_err();
-            if answer.send(claim).is_err() || unheard {
-                let _ = in_time(steps.release(&names, nonce)).await;
-            }
-        });
+        let answered = steps.queue.put(Call::token(Step::Claim, &key, 2).nonce(nonce));
         let mut waiting = Waiting { store: self, key, nonce, answered };
-        StoreFuture::later(async move { outcome(&mut waiting.answered).await })
+        StoreFuture::later(async move { steps.claimed(outcome(&mut waiting.answered).await?) })
     }
 
     fn confirm(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, Confirm> {
-        let steps = self.steps();
-        self.begin(async move { steps.confirm(&TokenNames::new(&key), nonce, None).await })
+        self.step(Call::token(Step::Confirm, &key, 2).nonce(nonce), Steps::confirmed)
     }
 
     fn confirm_with(&self, key: TokenKey, nonce: Nonce, offer: Offer) -> StoreFuture<'_, Confirm> {
-        let steps = self.steps();
-        self.begin(async move { steps.confirm(&TokenNames::new(&key), nonce, Some(offer)).await })
+        self.step(comeback::confirm(&key, nonce, &offer), Steps::confirmed)
     }
 
     fn resume(
@@ -211,18 +229,16 @@ impl Store for RedisStore {
         next: TokenKey,
         nonce: Nonce,
     ) -> StoreFuture<'_, Option<Resumed>> {
-        let steps = self.steps();
-        self.begin(async move { steps.resume(&TokenNames::new(&key), [secret, next], nonce).await })
+        self.step(comeback::resume(&key, [secret, next], nonce), Steps::back)
     }
 
     fn kept(&self, key: TokenKey) -> StoreFuture<'_, Option<Arc<Grant>>> {
-        let steps = self.steps();
-        self.begin(async move { steps.kept(&TokenNames::new(&key)).await })
+        self.step(Call::token(Step::Kept, &key, 3), |_, answer| comeback::kept(answer))
     }
 
     fn resumed(&self, key: TokenKey, nonce: Nonce, window: Duration) -> StoreFuture<'_, Confirm> {
-        let steps = self.steps();
-        self.begin(async move { steps.resumed(&TokenNames::new(&key), nonce, window).await })
+        let resumed = Call::token(Step::Resumed, &key, 3).nonce(nonce);
+        self.step(resumed.show(ms(window)).show(ms(SLACK)), Steps::confirmed)
     }
 
     fn keep(
@@ -233,17 +249,25 @@ impl Store for RedisStore {
         window: Duration,
     ) -> StoreFuture<'_, Keep> {
         let steps = self.steps();
-        self.begin(async move { steps.keep(&TokenNames::new(&key), nonce, &grant, window).await })
+        let mut first = steps.queue.put(comeback::keep(&key, nonce, window, Duration::ZERO));
+        let (answer, mut answered) = oneshot::channel();
+        self.spawn(async move {
+            let kept = match outcome(&mut first).await.and_then(comeback::how_kept) {
+                // Rare, and large: not to be carried along.
+                Ok(None) => Box::pin(in_time(steps.keep_noted(&key, nonce, &grant, window))).await,
+                kept => kept.and_then(|kept| kept.ok_or_else(|| strange("no answer to a keep"))),
+            };
+            let _ = answer.send(kept);
+        });
+        StoreFuture::later(async move { outcome(&mut answered).await })
     }
 
     fn forget(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {
-        let steps = self.steps();
-        self.begin(async move { steps.forget(&TokenNames::new(&key), nonce).await })
+        self.step(Call::token(Step::Forget, &key, 3).nonce(nonce), |_, _| Ok(()))
     }
 
     fn release(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {
-        let steps = self.steps();
-        self.begin(async move { steps.release(&TokenNames::new(&key), nonce).await })
+        self.step(Call::token(Step::Release, &key, 2).nonce(nonce), |_, _| Ok(()))
     }
 
     fn revoke(&self, which: Revoke) -> StoreFuture<'_, usize> {
@@ -257,9 +281,21 @@ impl Store for RedisStore {
     }
 }
 
+/// Answer, logged if the server refused.
+fn heard<T>(answer: Result<T, LinkError>) -> Result<T, StoreError> {
+    if let Err(LinkError::Redis(error)) = &answer
+        && matches!(error.kind(), ErrorKind::Server(_))
+    {
+        // It answers, but will not: a right that is missing, or memory. Who asked hears only that it failed.
+        warn!(%error, "the token store refused");
+    }
+    Ok(answer?)
+}
+
 /// The steps, as the thread does them.
 struct Steps {
     link: Arc<Link>,
+    queue: Arc<Queue>,
     fenced: Arc<AtomicU64>,
 }
 
@@ -269,115 +305,17 @@ impl Steps {
     }
 
     async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        Self::heard(self.link.call(command).await)
+        heard(self.link.call(command).await)
     }
 
-    fn heard<T>(answer: Result<T, LinkError>) -> Result<T, StoreError> {
-        if let Err(LinkError::Redis(error)) = &answer
-            && matches!(error.kind(), ErrorKind::Server(_))
-        {
-            // It answers, but will not: a right that is missing, or memory. Who asked hears only that it failed.
-            warn!(%error, "the token store refused");
-        }
-        Ok(answer?)
+    /// Does a step, with those that others want at the same time.
+    async fn ask(&self, step: Call) -> Result<Value, StoreError> {
+        outcome(&mut self.queue.put(step)).await
     }
 
-    /// The token first, then what finds it: it is handed out only when all of it stands, and it is looked for
-    /// when a place is needed, so that a place is never taken by a token that is not there yet.
-    async fn create(
-        self: Arc<Self>,
-        names: &TokenNames,
-        grant: &Grant,
-        ttl: Duration,
-        most: usize,
-    ) -> Result<(), StoreError> {
-        let json = serde_json::to_string(grant).map_err(strange)?;
-        // A cluster has the indexes elsewhere.
-        let apart = self.link.route.is_cluster();
-        let indexes = names::indexes(grant);
-        let indexes = indexes.iter().filter(|_| !apart).map(String::as_str);
-        let keys: Vec<_> = names.all().into_iter().chain(indexes).collect();
-        let mut create = self.link.scripts.call(Step::Create, &keys);
-        create.arg(ms(ttl)).arg(grant.id.to_string()).arg(grant.protocol.as_str()).arg(json);
-        create.arg(ms(LEASE + SLACK)).arg(&names.hash).arg(ms(ttl + LEASE));
-        match self.call::<String>(&create).await?.as_str() {
-            "created" => {}
-            "exists" => return Err(StoreError::Exists),
-            other => return Err(strange(other)),
-        }
-        let filed = async {
-            if apart {
-                self.note(names, grant, ttl).await?;
-            }
-            if most == 0 { Ok(()) } else { self.seat(names, grant, ttl, most).await }
-        };
-        let filed = filed.await;
-        if filed.is_err() {
-            // Nobody has the token; it only takes room.
-            let _ = self.call::<i64>(&self.script(Step::Revoke, names)).await;
-        }
-        filed
-    }
-
-    /// Puts the token where revocations look, for so long.
-    async fn note(&self, names: &TokenNames, grant: &Grant, time: Duration) -> Result<(), StoreError> {
-        let note = |indexes: &[&str]| {
-            let mut note = self.link.scripts.call(Step::Note, indexes);
-            // A claim made in time outlives the token, and can be revoked as long.
-            note.arg(&names.hash).arg(ms(time + LEASE));
-            note
-        };
-        let indexes = names::indexes(grant);
-        let [target, project, user] = indexes.each_ref().map(String::as_str);
-        if !self.link.route.is_cluster() {
-            return self.call::<String>(&note(&[target, project, user])).await.map(drop);
-        }
-        let [target, project, user] = [target, project, user].map(|index| note(&[index]));
-        let noted = tokio::try_join!(
-            self.call::<String>(&target),
-            self.call::<String>(&project),
-            self.call::<String>(&user),
-        );
-        noted.map(drop)
-    }
-
-    /// Takes one of the target's `most` places. Tokens that were spent or revoked keep theirs until one is needed.
-    async fn seat(
-        self: &Arc<Self>,
-        names: &TokenNames,
-        grant: &Grant,
-        ttl: Duration,
-        most: usize,
-    ) -> Result<(), StoreError> {
-        let seats = names::seats(grant);
-        let mut seat = self.link.scripts.call(Step::Seat, &[&seats]);
-        seat.arg(&names.hash).arg(ms(ttl)).arg(ms(SLACK)).arg(most);
-        loop {
-            let taken: Vec<String> = self.call(&seat).await?;
-            if taken.is_empty() {
-                return Ok(());
-            }
-            let spent = self.each(taken, |steps, names| async move {
-                let live = steps.peek(&names).await?.is_some();
-                Ok((!live).then_some(names.hash))
-            });
-            let spent: Vec<String> = spent.await?.into_iter().flatten().collect();
-            if spent.is_empty() {
-                return Err(StoreError::Outstanding(most));
-            }
-            let mut leave = redis::cmd("ZREM");
-            leave.arg(&seats).arg(spent);
-            self.call::<i64>(&leave).await?;
-        }
-    }
-
-    async fn claim(&self, names: &TokenNames, nonce: Nonce) -> Result<Claim, StoreError> {
-        let [token, claim, _] = names.all();
-        let answer: Value = Self::heard(self.link.step(Step::Claim, &[token, claim], &[&hex(nonce)]).await)?;
-        let Value::Array(answer) = answer else {
-            return Ok(Claim::Won(Arc::new(granted(answer)?)));
-        };
-        let answer: Vec<String> = redis::from_redis_value(Value::Array(answer)).map_err(strange)?;
+    fn claimed(&self, answer: Value) -> Result<Claim, StoreError> {
+        let Value::Array(_) = answer else { return Ok(Claim::Won(Arc::new(granted(answer)?))) };
+        let answer = words(answer)?;
         let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
         match answer[..] {
             ["busy", protocol] => Ok(Claim::Busy(self::protocol(protocol)?)),
@@ -391,21 +329,8 @@ impl Steps {
         }
     }
 
-    async fn confirm(
-        &self,
-        names: &TokenNames,
-        nonce: Nonce,
-        offer: Option<Offer>,
-    ) -> Result<Confirm, StoreError> {
-        let (nonce, keys) = (hex(nonce), names.all());
-        let answer: Result<String, _> = match offer {
-            None => self.link.step(Step::Confirm, &keys[..2], &[&nonce]).await,
-            Some(offer) => {
-                let [secret, times, window, longest] = comeback::arguments(&offer);
-                self.link.step(Step::Confirm, &keys, &[&nonce, &secret, &times, &window, &longest]).await
-            }
-        };
-        match Self::heard(answer)?.as_str() {
+    fn confirmed(&self, answer: Value) -> Result<Confirm, StoreError> {
+        match word(answer)?.as_str() {
             "confirmed" => Ok(Confirm::Confirmed),
             "lost" => Ok(Confirm::Lost),
             "fenced" => {
@@ -419,12 +344,6 @@ impl Steps {
     fn count_fenced(&self, step: &'static str) {
         self.fenced.fetch_add(1, Ordering::Relaxed);
         info!(step, cause = "fenced", "the token was issued before the store's last failover or restart");
-    }
-
-    async fn release(&self, names: &TokenNames, nonce: Nonce) -> Result<(), StoreError> {
-        let mut release = self.script(Step::Release, names);
-        release.arg(hex(nonce));
-        self.call::<String>(&release).await.map(drop)
     }
 
     /// If an answer is lost on the way, what it counted is not counted again; nothing is left unrevoked.
@@ -491,6 +410,14 @@ fn hex(nonce: Nonce) -> String {
     format!("{:032x}", nonce.0)
 }
 
+fn word(answer: Value) -> Result<String, StoreError> {
+    redis::from_redis_value(answer).map_err(strange)
+}
+
+fn words(answer: Value) -> Result<Vec<String>, StoreError> {
+    redis::from_redis_value(answer).map_err(strange)
+}
+
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -501,7 +428,7 @@ fn parse(grant: &str) -> Result<Grant, StoreError> {
 
 /// The grant in a token's record, HISTORY EXPIRY GRANT-ID PROTOCOL GRANT.
 fn granted(record: Value) -> Result<Grant, StoreError> {
-    let record: String = redis::from_redis_value(record).map_err(strange)?;
+    let record = word(record)?;
     parse(record.splitn(5, ' ').nth(4).ok_or_else(|| strange("no record of a token"))?)
 }
 

@@ -3,37 +3,58 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::tokens::{Confirm, Grant, Keep, LEASE, Nonce, Offer, Resumed, StoreError, TokenKey};
+use redis::Value;
 
+use crate::tokens::{Grant, Keep, LEASE, Nonce, Offer, Resumed, StoreError, TokenKey};
+
+use super::call::Call;
 use super::names::TokenNames;
 use super::script::Step;
-use super::{SLACK, Steps, hex, ms, parse, strange};
+use super::{SLACK, Steps, ms, parse, strange, word, words};
 
 /// How much longer than it has to be a live session's token is noted where revocations look.
 const AHEAD: Duration = Duration::from_secs(600);
 
-/// What a confirm is told of the viewer's way back.
-pub(super) fn arguments(offer: &Offer) -> [String; 4] {
+/// A confirm that says how the viewer may come back.
+pub(super) fn confirm(key: &TokenKey, nonce: Nonce, offer: &Offer) -> Call {
     // 0 is no limit; a session that may last no time at all lasts a millisecond.
     let longest = offer.longest.map_or(0, |longest| ms(longest).max(1));
-    [secret(&offer.secret), offer.times.to_string(), ms(offer.window).to_string(), longest.to_string()]
+    let confirm = Call::token(Step::Confirm, key, 3).nonce(nonce).hash(&offer.secret);
+    confirm.show(offer.times).show(ms(offer.window)).show(longest)
 }
 
-/// The hash in hexadecimal, as keys have it.
-fn secret(hash: &TokenKey) -> String {
-    TokenNames::new(hash).hash
+pub(super) fn resume(key: &TokenKey, [brought, next]: [TokenKey; 2], nonce: Nonce) -> Call {
+    let resume = Call::token(Step::Resume, key, 3).hash(&brought).hash(&next).nonce(nonce);
+    resume.show(ms(LEASE)).show(ms(SLACK))
+}
+
+pub(super) fn kept(answer: Value) -> Result<Option<Arc<Grant>>, StoreError> {
+    match answer {
+        Value::Nil => Ok(None),
+        grant => Ok(Some(Arc::new(parse(&word(grant)?)?))),
+    }
+}
+
+/// `noted`: for how long from now it was just put where revocations look.
+pub(super) fn keep(key: &TokenKey, nonce: Nonce, window: Duration, noted: Duration) -> Call {
+    let keep = Call::token(Step::Keep, key, 3).nonce(nonce);
+    keep.show(ms(window)).show(ms(SLACK)).show(ms(noted))
+}
+
+/// `None`: it has to be noted for longer first.
+pub(super) fn how_kept(answer: Value) -> Result<Option<Keep>, StoreError> {
+    match word(answer)?.as_str() {
+        "kept" => Ok(Some(Keep::Kept)),
+        "taken" => Ok(Some(Keep::Taken)),
+        "gone" => Ok(Some(Keep::Gone)),
+        "unnoted" => Ok(None),
+        other => Err(strange(other)),
+    }
 }
 
 impl Steps {
-    pub(super) async fn resume(
-        &self,
-        names: &TokenNames,
-        [brought, next]: [TokenKey; 2],
-        nonce: Nonce,
-    ) -> Result<Option<Resumed>, StoreError> {
-        let mut resume = self.script(Step::Resume, names);
-        resume.arg(secret(&brought)).arg(secret(&next)).arg(hex(nonce)).arg(ms(LEASE)).arg(ms(SLACK));
-        let answer: Vec<String> = self.call(&resume).await?;
+    pub(super) fn back(&self, answer: Value) -> Result<Option<Resumed>, StoreError> {
+        let answer = words(answer)?;
         let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
         match answer[..] {
             ["resumed", grant, longest] => {
@@ -50,55 +71,18 @@ impl Steps {
         }
     }
 
-    pub(super) async fn kept(&self, names: &TokenNames) -> Result<Option<Arc<Grant>>, StoreError> {
-        let found: Option<String> = self.call(&self.script(Step::Kept, names)).await?;
-        found.map(|grant| parse(&grant).map(Arc::new)).transpose()
-    }
-
-    pub(super) async fn resumed(
-        &self,
-        names: &TokenNames,
-        nonce: Nonce,
-        window: Duration,
-    ) -> Result<Confirm, StoreError> {
-        let mut resumed = self.script(Step::Resumed, names);
-        resumed.arg(hex(nonce)).arg(ms(window)).arg(ms(SLACK));
-        match self.call::<String>(&resumed).await?.as_str() {
-            "confirmed" => Ok(Confirm::Confirmed),
-            "lost" => Ok(Confirm::Lost),
-            other => Err(strange(other)),
-        }
-    }
-
     /// Where revocations look it stands as long: noted first, so that it is never kept without being found; and well
-    /// ahead, so that this is one call nearly always.
-    pub(super) async fn keep(
+    /// ahead, so that this is needed once in a while.
+    pub(super) async fn keep_noted(
         &self,
-        names: &TokenNames,
+        key: &TokenKey,
         nonce: Nonce,
         grant: &Grant,
         window: Duration,
     ) -> Result<Keep, StoreError> {
-        for noted in [Duration::ZERO, window + AHEAD] {
-            if !noted.is_zero() {
-                self.note(names, grant, noted).await?;
-            }
-            let mut keep = self.script(Step::Keep, names);
-            keep.arg(hex(nonce)).arg(ms(window)).arg(ms(SLACK)).arg(ms(noted));
-            match self.call::<String>(&keep).await?.as_str() {
-                "kept" => return Ok(Keep::Kept),
-                "taken" => return Ok(Keep::Taken),
-                "gone" => return Ok(Keep::Gone),
-                "unnoted" => {}
-                other => return Err(strange(other)),
-            }
-        }
-        Err(strange("a token that was noted and is not"))
-    }
-
-    pub(super) async fn forget(&self, names: &TokenNames, nonce: Nonce) -> Result<(), StoreError> {
-        let mut forget = self.script(Step::Forget, names);
-        forget.arg(hex(nonce));
-        self.call::<String>(&forget).await.map(drop)
+        let noted = window + AHEAD;
+        self.note(&TokenNames::new(key), grant, noted).await?;
+        let kept = how_kept(self.ask(keep(key, nonce, window, noted)).await?)?;
+        kept.ok_or_else(|| strange("a token that was noted and is not"))
     }
 }

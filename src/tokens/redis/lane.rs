@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use tokio::runtime::Handle;
 
 use super::link::Link;
+use super::queue::Queue;
 use super::{RedisStore, Steps};
 
 thread_local! {
@@ -24,7 +25,8 @@ impl RedisStore {
             if !lanes.iter().any(|(store, _)| std::ptr::eq(store.as_ptr(), Arc::as_ptr(&self.steps))) {
                 let far = &self.steps;
                 let link = Link::new(Arc::clone(&far.link.route), Arc::clone(&far.link.scripts));
-                let near = Arc::new(Steps { link, fenced: Arc::clone(&far.fenced) });
+                let queue = Queue::new(Arc::clone(&link), None);
+                let near = Arc::new(Steps { link, queue, fenced: Arc::clone(&far.fenced) });
                 lanes.push((Arc::downgrade(far), near));
             }
         });

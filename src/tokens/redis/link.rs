@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use futures_util::future::join_all;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Mutex, oneshot};
 use tracing::{error, info, warn};
 
+use super::call::Call;
 use super::route::{Connection, Route};
-use super::script::{Scripts, Step};
+use super::script::Scripts;
 use super::vet::Unsafe;
 
 /// Why there is no answer.
@@ -63,6 +65,10 @@ impl Thread {
         Ok(Self { handle, _stop: stop })
     }
 
+    pub(super) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(work);
     }
@@ -104,20 +110,35 @@ impl Link {
         Ok(redis::from_redis_value(value).map_err(RedisError::from)?)
     }
 
-    /// The same for a step that may be a function: by that where the server has functions and lets us call them, else
+    /// The same for a step: by a function if it is one, and where the server has functions and lets us call them; else
     /// as a script.
-    pub(super) async fn step<T: FromRedisValue>(
-        &self,
-        step: Step,
-        keys: &[&str],
-        arguments: &[&str],
-    ) -> Result<T, LinkError> {
-        if let Some(mut function) = self.scripts.function(step, keys)
-            && let Some(value) = self.twice(function.arg(arguments), true).await?
+    pub(super) async fn step(&self, step: &Call) -> Result<Value, LinkError> {
+        if let Some(function) = self.scripts.function(step)
+            && let Some(answer) = self.twice(&function, true).await?
         {
-            return Ok(redis::from_redis_value(value).map_err(RedisError::from)?);
+            return Ok(answer);
         }
-        self.call(self.scripts.call(step, keys).arg(arguments)).await
+        Ok(self.twice(&self.scripts.alone(step), false).await?.unwrap_or(Value::Nil))
+    }
+
+    /// Several steps in one call, each with its answer. Those that are refused as a whole, because of one that must not
+    /// be done perhaps, are done one by one.
+    pub(super) async fn steps(&self, steps: &[Call]) -> Result<Vec<Result<Value, LinkError>>, LinkError> {
+        let answers = match self.twice(&self.scripts.batch(steps, true), true).await {
+            Ok(None) => self.twice(&self.scripts.batch(steps, false), false).await,
+            answers => answers,
+        };
+        match answers {
+            Ok(Some(Value::Array(answers))) if answers.len() == steps.len() => {
+                let answer = |answer| match answer {
+                    Value::ServerError(error) => Err(LinkError::Redis(error.into())),
+                    answer => Ok(answer),
+                };
+                Ok(answers.into_iter().map(answer).collect())
+            }
+            Err(error) if error.is_broken() => Err(error),
+            _ => Ok(join_all(steps.iter().map(|step| self.step(step))).await),
+        }
     }
 
     /// `None`: it is a function, and that is not to be had.

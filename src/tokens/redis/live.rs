@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use redis::Cmd;
+use redis::{Cmd, Value};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
@@ -16,10 +16,11 @@ use uuid::Uuid;
 use crate::ids::{ProjectId, Protocol, TargetId};
 use crate::tokens::{StoreError, StoreFuture, TokenKey};
 
+use super::call::Call;
 use super::link::{Link, LinkError};
 use super::route::REPLY;
 use super::script::Step;
-use super::{RedisStore, Steps, ms, names, strange};
+use super::{RedisStore, Steps, ms, names, strange, words};
 
 /// How long a proxy is believed to live without a word: five of its beats, for a Redis that is slow for a while.
 const PROXY_LEASE: Duration = Duration::from_secs(10);
@@ -149,31 +150,15 @@ impl RedisStore {
     /// Takes a place for a session of this proxy, if all limits allow it. Again for one that has its place: the same
     /// answer.
     pub fn enter(&self, proxy: &str, place: &Place, manner: Manner, most: Most) -> StoreFuture<'_, Entry> {
-        let mut enter = self.live(Step::Enter);
-        enter.arg(proxy).arg(ms(PROXY_LEASE)).arg(place.session.to_string()).arg(&place.keys());
+        let enter = Call::new(Step::Enter).key(names::PROXIES).arg(proxy).show(ms(PROXY_LEASE));
+        let enter = place.keys().iter().fold(enter.show(place.session), |enter, key| enter.arg(key));
         let manner = match manner {
             Manner::Deny => "deny",
             Manner::Share => "share",
             Manner::Steal => "steal",
         };
-        enter.arg(&place.record).arg(manner).arg(most.target).arg(most.project).arg(most.source);
-        let steps = self.steps();
-        self.begin(async move {
-            let answer: Vec<String> = steps.call(&enter).await?;
-            let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
-            match answer[..] {
-                ["entered", at, others, before] => Ok(Entry::Entered {
-                    at: at.parse().map_err(strange)?,
-                    others: others.parse().map_err(strange)?,
-                    before: before.parse().map_err(strange)?,
-                }),
-                ["in-use"] => Ok(Entry::InUse),
-                ["target"] => Ok(Entry::Target),
-                ["project"] => Ok(Entry::Project),
-                ["source"] => Ok(Entry::Source),
-                _ => Err(strange("an unknown answer to a session")),
-            }
-        })
+        let enter = enter.arg(&place.record).arg(manner).show(most.target).show(most.project);
+        self.step(enter.show(most.source), |_, answer| entry(answer))
     }
 
     /// Gives up the places of sessions of this proxy.
@@ -243,7 +228,7 @@ impl RedisStore {
             let gone = known.keys().filter_map(|id| id.parse::<Uuid>().ok());
             let gone: Vec<_> = gone.filter(|id| all.binary_search(id).is_err()).collect();
             for call in steps.leaves(&proxy, &gone) {
-                steps.call::<redis::Value>(&call).await?;
+                steps.call::<Value>(&call).await?;
             }
             Ok(now)
         })
@@ -360,7 +345,7 @@ impl RedisStore {
         let steps = self.steps();
         self.begin(async move {
             for call in calls {
-                steps.call::<redis::Value>(&call).await?;
+                steps.call::<Value>(&call).await?;
             }
             Ok(())
         })
@@ -391,6 +376,23 @@ impl Steps {
 
     async fn proxies(&self) -> Result<Vec<String>, StoreError> {
         self.call(&self.link.scripts.call(Step::Proxies, &[names::PROXIES])).await
+    }
+}
+
+fn entry(answer: Value) -> Result<Entry, StoreError> {
+    let answer = words(answer)?;
+    let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
+    match answer[..] {
+        ["entered", at, others, before] => Ok(Entry::Entered {
+            at: at.parse().map_err(strange)?,
+            others: others.parse().map_err(strange)?,
+            before: before.parse().map_err(strange)?,
+        }),
+        ["in-use"] => Ok(Entry::InUse),
+        ["target"] => Ok(Entry::Target),
+        ["project"] => Ok(Entry::Project),
+        ["source"] => Ok(Entry::Source),
+        _ => Err(strange("an unknown answer to a session")),
     }
 }
 

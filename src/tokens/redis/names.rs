@@ -8,6 +8,10 @@ use crate::tokens::{Grant, Revoke, TokenKey};
 /// What would end a hash tag, or a line of `redis-cli`.
 const ODD: &AsciiSet = &CONTROLS.add(b'{').add(b'}').add(b'%').add(b' ').add(b'"').add(b'\\');
 
+/// What a token's keys begin with, in the order in which scripts have them.
+pub(super) const OF_A_TOKEN: [&str; 3] =
+    ["consolegate:token:{", "consolegate:claim:{", "consolegate:resume:{"];
+
 /// The keys of one token. What stands in braces decides a cluster's slot: all are on one node.
 pub(super) struct TokenNames {
     /// SHA-256 of the token, in hexadecimal.
@@ -22,14 +26,11 @@ pub(super) struct TokenNames {
 
 impl TokenNames {
     pub(super) fn new(key: &TokenKey) -> Self {
-        let mut hash = String::with_capacity(64);
-        hex(key.as_bytes(), &mut hash);
-        Self::of(hash)
+        Self::of(text(key.as_bytes()))
     }
 
     pub(super) fn of(hash: String) -> Self {
-        let name = |kind| format!("consolegate:{kind}:{{{hash}}}");
-        let (token, claim, comeback) = (name("token"), name("claim"), name("resume"));
+        let [token, claim, comeback] = OF_A_TOKEN.map(|kind| format!("{kind}{hash}}}"));
         Self { hash, token, claim, comeback }
     }
 
@@ -40,17 +41,27 @@ impl TokenNames {
 
 /// A signature of this access key that was good, which issuers write.
 pub(super) fn signed(whose: &str, deed: &Deed) -> String {
-    let mut name = format!("consolegate:signed:{}:{{", utf8_percent_encode(whose, ODD));
-    hex(deed, &mut name);
-    name.push('}');
-    name
+    format!("consolegate:signed:{}:{{{}}}", utf8_percent_encode(whose, ODD), text(deed))
 }
 
-fn hex(bytes: &[u8], text: &mut String) {
-    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-    for byte in bytes {
-        text.extend([digit(byte >> 4), digit(byte & 15)]);
-    }
+/// Two digits a byte.
+pub(super) fn hex(bytes: &[u8], mut each: impl FnMut([u8; 2])) {
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+    bytes.iter().for_each(|byte| each([digit(byte >> 4), digit(byte & 15)]));
+}
+
+/// A token's hash as its keys have it.
+pub(super) fn hash(key: &TokenKey) -> [u8; 64] {
+    let mut digits = [0; 64];
+    let mut free = digits.chunks_exact_mut(2);
+    hex(key.as_bytes(), |two| free.next().into_iter().for_each(|place| place.copy_from_slice(&two)));
+    digits
+}
+
+fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    hex(bytes, |digits| text.extend(digits.map(char::from)));
+    text
 }
 
 /// The indexes that a grant's token is in.

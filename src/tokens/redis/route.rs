@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::aio::{MultiplexedConnection, PubSub};
+use redis::aio::{ConnectionLike as _, MultiplexedConnection, PubSub};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
@@ -240,10 +240,13 @@ async fn named(
 }
 
 impl Connection {
-    /// Sends a command and waits for its answer.
+    /// Sends a command and waits for its answer. Errors within one are left there: of several steps each has its own.
     pub(super) async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         match self {
-            Self::Single(connection) => command.query_async(connection).await,
+            Self::Single(connection) => match connection.req_packed_command(command).await? {
+                Value::ServerError(error) => Err(error.into()),
+                answer => Ok(answer),
+            },
             Self::Cluster(connection) => command.query_async(connection).await,
         }
     }

@@ -4,6 +4,7 @@
 use redis::Cmd;
 use sha1::{Digest, Sha1};
 
+use super::call::Call;
 use super::{LEASE, SLACK, TOMBSTONE, ms};
 
 /// Which step.
@@ -88,14 +89,44 @@ const TARGET_TEXTS: [&str; 5] = [
 /// What the library begins with beyond [`COMMON`].
 const LIBRARY: &str = include_str!("lua/library.lua");
 
-/// The steps that are functions of it, and what they are called.
+/// What does several steps in one call.
+const TOGETHER: &str = include_str!("lua/batch.lua");
+
+/// The steps that are functions of it by themselves, and what they are called.
 const FUNCTIONS: [(Step, &str); 2] = [(Step::Claim, "claim"), (Step::Confirm, "confirm")];
+
+/// The steps that may go out together: those of issuing, opening and leaving a console. Each is short whoever asks.
+const TOGETHER_STEPS: [Step; 14] = [
+    Step::Create,
+    Step::Claim,
+    Step::Confirm,
+    Step::Release,
+    Step::Peek,
+    Step::Note,
+    Step::Seat,
+    Step::Resume,
+    Step::Resumed,
+    Step::Keep,
+    Step::Forget,
+    Step::Kept,
+    Step::Enter,
+    Step::Leave,
+];
+
+/// What is added to each number that a batch is described by, so that it is a character to read.
+const READABLE: usize = 32;
+
+/// Keys, or arguments, that a step of a batch may have: those that characters are left for. None has a third of it,
+/// but for many sessions that leave.
+const WORDS: usize = 90;
 
 /// The scripts and the library, and the names Redis knows them by.
 #[derive(Clone)]
 pub(super) struct Scripts {
     scripts: Vec<Script>,
     library: Library,
+    /// How many steps go out together at least.
+    least: usize,
 }
 
 #[derive(Clone)]
@@ -108,8 +139,9 @@ struct Script {
 #[derive(Clone)]
 struct Library {
     body: String,
-    steps: Vec<(Step, String)>,
     name: String,
+    /// The same as a script, for servers without functions and users who must not call them.
+    batch: Script,
 }
 
 impl Scripts {
@@ -118,24 +150,82 @@ impl Scripts {
         let of_tokens = TEXTS.iter().map(|text| Script::new(format!("{common}{text}")));
         let of_sessions = LIVE_TEXTS.iter().map(|text| Script::new(format!("{common}{LIVE}{text}")));
         let of_targets = TARGET_TEXTS.iter().map(|text| Script::new(format!("{common}{TARGETS}{text}")));
-        let functions = FUNCTIONS.iter().map(|(step, _)| (*step, TEXTS[*step as usize].to_owned()));
+        let step = |step: &Step| {
+            let at = *step as usize;
+            let text = TEXTS.get(at).unwrap_or_else(|| &LIVE_TEXTS[at - TEXTS.len()]);
+            format!("STEPS[{}] = function()\n{text}end\n", at + READABLE)
+        };
+        let steps: String = TOGETHER_STEPS.iter().map(step).collect();
         Self {
             scripts: of_tokens.chain(of_sessions).chain(of_targets).collect(),
-            library: Library::new(format!("{common}{LIBRARY}"), functions.collect()),
+            library: Library::new(format!("{common}{LIVE}{LIBRARY}{steps}{TOGETHER}")),
+            least: 2,
         }
     }
 
     /// With `from` replaced by `to` wherever it stands, which must be somewhere: what a test breaks on purpose.
     #[cfg(test)]
     pub(super) fn edited(self, from: &str, to: &str) -> Self {
-        let Library { body, steps, .. } = self.library;
-        let known = self.scripts.iter().any(|script| script.text.contains(from)) || body.contains(from);
+        let Self { scripts, library: Library { body, .. }, least } = self;
+        let known = scripts.iter().any(|script| script.text.contains(from)) || body.contains(from);
         assert!(known, "no script has {from:?}");
-        let steps = steps.into_iter().map(|(step, text)| (step, text.replace(from, to)));
-        Self {
-            scripts: self.scripts.iter().map(|script| Script::new(script.text.replace(from, to))).collect(),
-            library: Library::new(body.replace(from, to), steps.collect()),
-        }
+        let scripts = scripts.iter().map(|script| Script::new(script.text.replace(from, to))).collect();
+        Self { scripts, library: Library::new(body.replace(from, to)), least }
+    }
+
+    /// So that a step goes out as one of several also when it is alone.
+    #[cfg(test)]
+    pub(super) fn together(self) -> Self {
+        Self { least: 1, ..self }
+    }
+
+    /// How many steps go out together at least; fewer go one by one.
+    pub(super) fn least(&self) -> usize {
+        self.least
+    }
+
+    /// A step by itself, as a script.
+    pub(super) fn alone(&self, call: &Call) -> Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&self.scripts[call.step as usize].hash).arg(call.counts()[0]);
+        call.keys().chain(call.arguments()).for_each(|word| _ = command.arg(word));
+        command
+    }
+
+    /// The same by the library, if the step is a function of it by itself.
+    pub(super) fn function(&self, call: &Call) -> Option<Cmd> {
+        let (_, name) = FUNCTIONS.iter().find(|(function, _)| *function == call.step)?;
+        let mut command = redis::cmd("FCALL");
+        command.arg(format!("{}_{name}", self.library.name)).arg(call.counts()[0]);
+        call.keys().chain(call.arguments()).for_each(|word| _ = command.arg(word));
+        Some(command)
+    }
+
+    /// Whether a step may be one of several.
+    pub(super) fn joins(call: &Call) -> bool {
+        TOGETHER_STEPS.contains(&call.step) && call.counts().iter().all(|count| *count <= WORDS)
+    }
+
+    /// Several steps, which all have to be such: by the library, or as a script.
+    pub(super) fn batch(&self, calls: &[Call], function: bool) -> Cmd {
+        let mut command = match function {
+            true => redis::cmd("FCALL"),
+            false => redis::cmd("EVALSHA"),
+        };
+        match function {
+            true => command.arg(format!("{}_batch", self.library.name)),
+            false => command.arg(&self.library.batch.hash),
+        };
+        command.arg(calls.iter().map(|call| call.counts()[0]).sum::<usize>());
+        calls.iter().flat_map(Call::keys).for_each(|key| _ = command.arg(key));
+        let numbers = calls.iter().flat_map(|call| {
+            let [keys, arguments] = call.counts();
+            [call.step as usize, keys, arguments]
+        });
+        let steps = numbers.map(|number| u8::try_from(number + READABLE).unwrap_or(u8::MAX));
+        command.arg(steps.collect::<Vec<u8>>());
+        calls.iter().flat_map(Call::arguments).for_each(|word| _ = command.arg(word));
+        command
     }
 
     /// The call of a step with these keys; arguments are added to it.
@@ -143,15 +233,9 @@ impl Scripts {
         call("EVALSHA", &self.scripts[step as usize].hash, keys)
     }
 
-    /// The same by the library, if the step is a function of it.
-    pub(super) fn function(&self, step: Step, keys: &[&str]) -> Option<Cmd> {
-        let (_, name) = FUNCTIONS.iter().find(|(function, _)| *function == step)?;
-        Some(call("FCALL", &format!("{}_{name}", self.library.name), keys))
-    }
-
     /// What makes a server know all scripts.
     pub(super) fn loads(&self) -> impl Iterator<Item = Cmd> {
-        self.scripts.iter().map(|script| {
+        self.scripts.iter().chain([&self.library.batch]).map(|script| {
             let mut command = redis::cmd("SCRIPT");
             command.arg("LOAD").arg(&script.text);
             command
@@ -193,18 +277,23 @@ impl Script {
 }
 
 impl Library {
-    fn new(body: String, steps: Vec<(Step, String)>) -> Self {
-        let all = steps.iter().fold(body.clone(), |all, (_, text)| all + text);
-        let name = format!("consolegate_{}", &digest(&all)[..16]);
-        Self { body, steps, name }
+    fn new(body: String) -> Self {
+        let name = format!("consolegate_{}", &digest(&body)[..16]);
+        let batch = Script::new(format!(
+            "local keys, args = KEYS, ARGV\nlocal KEYS, ARGV\n{body}return batch(keys, args)\n"
+        ));
+        Self { body, name, batch }
     }
 
     fn text(&self) -> String {
-        let Self { body, steps, name } = self;
+        let Self { body, name, .. } = self;
         let mut text = format!("#!lua name={name}\nlocal KEYS, ARGV\n{body}");
-        for ((_, function), (_, step)) in FUNCTIONS.iter().zip(steps) {
+        text += &format!("redis.register_function('{name}_batch', batch)\n");
+        for (step, function) in FUNCTIONS {
+            let step = step as usize + READABLE;
             text += &format!(
-                "redis.register_function('{name}_{function}', function(keys, args)\nKEYS, ARGV = keys, args\n{step}end)\n"
+                "redis.register_function('{name}_{function}', function(keys, args)\n\
+                 KEYS, ARGV, together = keys, args, false\nreturn STEPS[{step}]()\nend)\n"
             );
         }
         text

@@ -8,15 +8,22 @@
 -- that decides by an id it had earlier gives nothing out twice: what was issued under it was issued here, and so was
 -- every claim of it. What it may not have heard of is a revocation at the primary in between. So nothing is remembered
 -- for longer than MEMORY, which no demotion and promotion fits into; and none is called fenced by memory.
+--
+-- Steps that go out together (batch.lua) decide by what is asked once, at their beginning, and remember nothing.
 
 -- Milliseconds of the server's clock.
 local MEMORY = 10
 
 local ask, clock, decide = history, now, token
 local known, since, time = nil, 0, 0
+-- Whether several steps are done in one call. Each call sets it: one that was broken off leaves nothing behind.
+local together = false
 
 -- Begins every step, so that the time is the step's.
 local function history()
+  if together then
+    return known
+  end
   time = clock()
   -- A clock that was set back makes no memory longer.
   if not known or time < since or time >= since + MEMORY then
@@ -31,7 +38,7 @@ end
 
 local function token(history, at)
   local found, fenced = decide(history, at)
-  if fenced then
+  if fenced and not together then
     -- A primary takes another history for its first replica, and goes on with all it has.
     known, since = ask(), time
     if known and known ~= history then
@@ -40,3 +47,6 @@ local function token(history, at)
   end
   return found, fenced
 end
+
+-- The steps by their numbers.
+local STEPS = {}
