@@ -84,16 +84,16 @@ pub struct Place {
 impl Place {
     fn keys(&self) -> [String; 4] {
         let console = self.console.as_ref();
-        let alone = if self.alone { "!" } else { "" };
+        let mut token = if self.alone { "!".to_owned() } else { String::new() };
+        // Enough to tell a console's viewers apart.
+        names::hex(&self.token.as_bytes()[..8], |digits| token.extend(digits.map(char::from)));
         [
             console.map_or("-".to_owned(), |(target, protocol)| {
-                names::counted("console", &format!("{protocol}:{target}"))
+                names::counted("viewers", &format!("{protocol}:{target}"))
             }),
             names::counted("project", self.project.as_str()),
             names::counted("source", &self.source),
-            // Enough to tell a console's viewers apart.
-            self.token.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>()
-                + alone,
+            token,
         ]
     }
 }

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::once::{Deed, Once, OnceError, OnceFuture};
+use crate::tokens::StoreError;
 
 use super::super::Nonce;
 use super::{DEADLINE, RedisStore, SLACK, Steps, hex, ms, names};
@@ -26,15 +27,22 @@ impl Once for RedisStore {
 }
 
 impl Steps {
-    /// One command, so one step: sets the key if there is none, and says what was there. Sent again, because its
-    /// answer was lost, it finds its own mark, and is the first all the same.
+    /// Whoever sets the key is the first; no two do. Who finds one looks whose it is: sent again, because its answer was
+    /// lost, it finds its own mark, and is the first all the same. That look may come late, for nobody writes the key
+    /// again, and a mark of its own is there for longer than it waits. (`SET NX GET` would be one command, which no
+    /// Redis before 7 takes.)
     async fn first(&self, name: &str, keep: Duration) -> Result<bool, OnceError> {
+        let lost = |error: StoreError| OnceError::Unavailable(error.to_string());
         let mark = hex(Nonce::random());
         let mut set = redis::cmd("SET");
-        set.arg(name).arg(&mark).arg("NX").arg("GET").arg("PX").arg(ms(keep + SLACK));
-        let before: Option<String> =
-            self.call(&set).await.map_err(|error| OnceError::Unavailable(error.to_string()))?;
-        Ok(before.is_none_or(|before| before == mark))
+        set.arg(name).arg(&mark).arg("NX").arg("PX").arg(ms(keep + SLACK));
+        if self.call::<Option<String>>(&set).await.map_err(lost)?.is_some() {
+            return Ok(true);
+        }
+        let mut get = redis::cmd("GET");
+        let before: Option<String> = self.call(get.arg(name)).await.map_err(lost)?;
+        // One that has just gone was another's.
+        Ok(before.is_some_and(|before| before == mark))
     }
 }
 
@@ -97,6 +105,24 @@ mod tests {
         cutter.arm();
         assert_eq!(now(store.first("AK", done, KEEP)), Ok(false));
         assert_eq!(cutter.cuts(), 2);
+    }
+
+    /// `GET` beside `NX` is an error in a Redis before 7, which the tests have not.
+    #[test]
+    fn no_command_is_sent_that_only_newer_servers_take() {
+        // It notes every command.
+        let server = Server::start(&["--slowlog-log-slower-than", "0", "--slowlog-max-len", "1000"]);
+        let store = open(&server);
+        let done = deed();
+        for first in [true, false] {
+            assert_eq!(now(store.first("AK", done, KEEP)), Ok(first));
+        }
+        let noted: Vec<(i64, i64, i64, Vec<String>, String, String)> =
+            server.ask(&["SLOWLOG", "GET", "1000"]);
+        let sets: Vec<_> = noted.into_iter().map(|(_, _, _, words, ..)| words).collect();
+        let sets: Vec<_> = sets.into_iter().filter(|words| words[0] == "SET").collect();
+        assert_eq!(sets.len(), 2, "{sets:?}");
+        assert!(sets.iter().all(|words| words.iter().all(|word| word != "GET")), "{sets:?}");
     }
 
     #[test]

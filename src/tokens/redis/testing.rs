@@ -1,11 +1,11 @@
 //! Real redis-servers on loopback, for tests: each on a port that was free, ended by its own handle.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{Connection, FromRedisValue};
@@ -25,7 +25,7 @@ pub(crate) struct Server {
     child: Child,
     port: u16,
     arguments: Vec<String>,
-    connection: RefCell<Option<Connection>>,
+    connection: Mutex<Option<Connection>>,
     dir: TempDir,
 }
 
@@ -63,7 +63,7 @@ impl Server {
             let dir = tempfile::tempdir().expect("a directory");
             let port = free_port();
             let child = spawn(port, &arguments, dir.path());
-            let connection = RefCell::default();
+            let connection = Mutex::default();
             let mut server = Self { child, port, arguments: arguments.clone(), connection, dir };
             if server.wait() {
                 return server;
@@ -127,7 +127,7 @@ impl Server {
     pub(crate) fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::cmd(words[0]);
         words[1..].iter().for_each(|word| _ = command.arg(word));
-        let mut kept = self.connection.borrow_mut();
+        let mut kept = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = match kept.as_mut().map(|connection| command.query(connection)) {
             // A server that changes its role closes its connections.
             None => None,
@@ -160,7 +160,7 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child to kill");
         self.child.wait().expect("its end");
-        self.connection.take();
+        self.connection.get_mut().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Starts it again where it was, with the data it had saved.

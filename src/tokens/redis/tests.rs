@@ -14,6 +14,7 @@ mod fleet;
 mod library;
 mod live;
 mod near;
+mod queue;
 mod targets;
 #[path = "testing.rs"]
 pub(crate) mod testing;
@@ -48,7 +49,11 @@ const TURNED: &str = "tonumber(redis.call('GET', 'test-clock') or 0)";
 
 /// A store whose clock is a key of its server; the scripts are the real ones in all else.
 fn harness(scripts: Scripts) -> impl Fn() -> Harness {
-    let server = Rc::new(Server::start(&[]));
+    harness_over(Server::start(&[]), scripts)
+}
+
+fn harness_over(server: Server, scripts: Scripts) -> impl Fn() -> Harness {
+    let server = Rc::new(server);
     let scripts = scripts.edited(TIME, TURNED);
     let store = Arc::new(RedisStore::with_scripts(&at(&server.url()), scripts).unwrap());
     move || {

@@ -67,6 +67,25 @@ fn what_was_issued_before_a_demotion_opens_nothing_after_it() {
     assert!(opens_after_two_promotions(false), "if it remembered for ever");
 }
 
+/// Steps that go out together ask what there is, whatever was remembered.
+#[test]
+fn what_goes_out_together_is_not_decided_by_memory() {
+    let (primary, _replica) = pair();
+    let scripts = Scripts::new().edited(FOR_EVER.0, FOR_EVER.1);
+    let store = RedisStore::with_scripts(&at(&primary.url()), scripts.clone().together()).unwrap();
+    let remembering = RedisStore::with_scripts(&at(&primary.url()), scripts).unwrap();
+    for (store, remembers) in [(&remembering, true), (&store, false)] {
+        let token = key();
+        now(store.create(token, grant(), TTL, 0)).unwrap();
+        let (name, value) = record(&primary, token);
+        assert_eq!(now(remembering.claim(key(), A)), Ok(Claim::Unknown));
+        demote_and_back(&primary);
+        let _: String = primary.ask(&["SET", &name, &value]);
+        let answer = until("the store", || now(store.claim(token, A)).ok());
+        assert_eq!(matches!(answer, Claim::Won(_)), remembers, "{answer:?}");
+    }
+}
+
 /// Whether a record from before `event` is taken for one of the server's own history after it, although nothing is
 /// forgotten with time.
 fn remembered_after(server: &mut Server, event: impl FnOnce(&mut Server)) -> bool {

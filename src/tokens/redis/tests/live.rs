@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::queue::calls;
 use super::*;
 
 const NO_LIMITS: Most = Most { target: 0, project: 0, source: 0 };
@@ -115,6 +116,52 @@ fn who_wants_a_console_alone_keeps_everybody_else_out() {
     assert_eq!(now(x.enter("x", &second, Manner::Share, NO_LIMITS)), Ok(Entry::InUse));
     now(y.leave("y", &[back.session])).unwrap();
     assert_eq!(entered(now(x.enter("x", &second, Manner::Share, NO_LIMITS))), 0);
+}
+
+/// Thousands on one console are counted, not read: what a place costs does not grow with them.
+#[test]
+fn who_else_is_on_a_console_is_counted_without_being_read() {
+    const MANY: usize = 4000;
+    let server = Server::start(&[]);
+    let store = open(&server);
+    let many: Vec<_> = (0..MANY).map(|_| (1, place("a", "p", "192.0.2.1"))).collect();
+    let (own, marked) = (many[7].1.clone(), many[8].1.clone());
+    let all = many.iter().map(|(_, place)| place.session).collect();
+    now(store.restate("x", move || Present { entered: many, all })).unwrap();
+    let enter = |place: &Place, manner, target| {
+        now(store.enter("y", place, manner, Most { target, ..NO_LIMITS })).unwrap()
+    };
+    assert_eq!(enter(&place("a", "p", "192.0.2.1"), Manner::Share, MANY), Entry::Target);
+    let stranger = place("a", "p", "192.0.2.1");
+    for _ in 0..2 {
+        let entry = enter(&stranger, Manner::Share, MANY + 1);
+        assert!(matches!(entry, Entry::Entered { others: MANY, before: 0, .. }), "{entry:?}");
+    }
+    let back = Place { session: Uuid::new_v4(), ..own };
+    for _ in 0..2 {
+        let entry = enter(&back, Manner::Share, MANY + 1);
+        assert!(matches!(entry, Entry::Entered { others: MANY, before: 1, .. }), "{entry:?}");
+    }
+    // Of the same token, but with a mark: it keeps all others out, and its own in.
+    let alone = Place { session: Uuid::new_v4(), alone: true, ..marked };
+    let entry = enter(&alone, Manner::Steal, 0);
+    assert!(matches!(entry, Entry::Entered { before: 1, .. }), "{entry:?}");
+    assert_eq!(enter(&place("a", "p", "192.0.2.1"), Manner::Share, 0), Entry::InUse);
+    let again = Place { session: Uuid::new_v4(), alone: false, ..alone.clone() };
+    let entry = enter(&again, Manner::Share, 0);
+    assert!(matches!(entry, Entry::Entered { before: 2, .. }), "{entry:?}");
+    now(store.leave("y", &[alone.session])).unwrap();
+    assert!(matches!(enter(&place("a", "p", "192.0.2.1"), Manner::Share, 0), Entry::Entered { .. }));
+    for reads in ["smembers", "zrange", "sscan", "zscan", "zrangebylex"] {
+        assert_eq!(calls(&server, reads), 0, "{reads}");
+    }
+    // Nor is anything in proportion asked in some other way: a place is this many commands.
+    let before: usize =
+        ["hget", "zcard", "zscore", "zlexcount", "scard"].map(|one| calls(&server, one)).iter().sum();
+    enter(&place("a", "p", "192.0.2.1"), Manner::Share, MANY + 10);
+    let after: usize =
+        ["hget", "zcard", "zscore", "zlexcount", "scard"].map(|one| calls(&server, one)).iter().sum();
+    assert_eq!(after - before, 5);
 }
 
 #[test]

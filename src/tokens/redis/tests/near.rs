@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 use super::*;
 
 /// On a thread that ends with it, and its connections too.
-fn worker(work: impl Future<Output = ()> + Send) {
+pub(super) fn worker(work: impl Future<Output = ()> + Send) {
     let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
     std::thread::scope(|scope| scope.spawn(run).join().unwrap());
 }

@@ -6,27 +6,48 @@
 --   sessions:PROXY   a hash: SESSION to ENTERED CONSOLE PROJECT SOURCE TOKEN RECORD; its field '' has the history in
 --                    which all of the proxy's sessions are there
 --   traffic:PROXY    a hash: SESSION to what it has moved
---   CONSOLE          a set of SESSION:TOKEN, to count them by; '-' is none; a TOKEN that ends with '!' is of one who
---                    wants the console alone
+--   CONSOLE          a sorted set of TOKEN:SESSION, all with the score 0, so that those of a token are counted without
+--                    being read; '-' is none; a TOKEN that begins with '!' is of one who wants the console alone
 --   PROJECT, SOURCE  sets of SESSION, to count them by
 
 local LIVE = 'consolegate:live:{fleet}:'
 
-local function each(session, value, call)
-  local console, project, source, token = string.match(value, '^%d+ (%S+) (%S+) (%S+) (%S+) ')
-  if console ~= '-' then
-    redis.call(call, LIVE .. console, session .. ':' .. token)
-  end
-  redis.call(call, LIVE .. project, session)
-  redis.call(call, LIVE .. source, session)
+-- CONSOLE, PROJECT, SOURCE and TOKEN of a session's value.
+local function parts(value)
+  return string.match(value, '^%d+ (%S+) (%S+) (%S+) (%S+) ')
 end
 
 local function unseat(session, value)
-  each(session, value, 'SREM')
+  local console, project, source, token = parts(value)
+  if console ~= '-' then
+    redis.call('ZREM', LIVE .. console, token .. ':' .. session)
+  end
+  redis.call('SREM', LIVE .. project, session)
+  redis.call('SREM', LIVE .. source, session)
 end
 
-local function seat(session, value)
-  each(session, value, 'SADD')
+local function seat(session, console, project, source, token)
+  if console ~= '-' then
+    redis.call('ZADD', LIVE .. console, 0, token .. ':' .. session)
+  end
+  redis.call('SADD', LIVE .. project, session)
+  redis.call('SADD', LIVE .. source, session)
+end
+
+-- How many there are on a console, beside those of this token, which is without its mark; of the token; and whether one
+-- of the others wants it alone. It costs the same whoever is there: ';' follows ':', and '"' follows '!'.
+local function company(console, token)
+  local all = redis.call('ZCARD', LIVE .. console)
+  if all == 0 then
+    return 0, 0, false
+  end
+  local function count(from, to)
+    return redis.call('ZLEXCOUNT', LIVE .. console, '[' .. from, '(' .. to)
+  end
+  local marked = '!' .. token
+  local alone = count(marked .. ':', marked .. ';')
+  local own = alone + count(token .. ':', token .. ';')
+  return all - own, own, count('!', '"') > alone
 end
 
 -- Takes the proxy's sessions out, and it itself.

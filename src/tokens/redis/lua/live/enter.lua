@@ -6,18 +6,12 @@ local history = history()
 if not history then return not_primary() end
 local now = now()
 bury(now)
-local proxy, session = ARGV[1], ARGV[3]
+local proxy, session, console = ARGV[1], ARGV[3], ARGV[4]
 local there, before, alone = 0, 0, false
-if ARGV[4] ~= '-' then
-  local token = string.match(ARGV[7], '^%x+')
-  for _, member in ipairs(redis.call('SMEMBERS', LIVE .. ARGV[4])) do
-    local other, its, mark = string.match(member, '^(.-):(%x+)(!?)$')
-    if its ~= token then
-      there = there + 1
-      alone = alone or mark == '!'
-    elseif other ~= session then
-      before = before + 1
-    end
+if console ~= '-' then
+  there, before, alone = company(console, string.match(ARGV[7], '%x+'))
+  if before > 0 and redis.call('ZSCORE', LIVE .. console, ARGV[7] .. ':' .. session) then
+    before = before - 1
   end
 end
 local function full(key, most)
@@ -29,7 +23,7 @@ if known then
   return { 'entered', string.match(known, '^%d+'), ms(there), ms(before) }
 elseif alone or (ARGV[9] == 'deny' and there > 0) then
   return { 'in-use' }
-elseif ARGV[9] == 'share' and ARGV[4] ~= '-' and tonumber(ARGV[10]) ~= 0 and there >= tonumber(ARGV[10]) then
+elseif ARGV[9] == 'share' and console ~= '-' and tonumber(ARGV[10]) ~= 0 and there >= tonumber(ARGV[10]) then
   return { 'target' }
 elseif full(ARGV[5], ARGV[11]) then
   return { 'project' }
@@ -37,7 +31,7 @@ elseif full(ARGV[6], ARGV[12]) then
   return { 'source' }
 end
 local value = ms(now) .. ' ' .. table.concat(ARGV, ' ', 4, 8)
-seat(session, value)
+seat(session, console, ARGV[5], ARGV[6], ARGV[7])
 redis.call('HSET', LIVE .. 'sessions:' .. proxy, session, value)
 -- A proxy that had been taken out is back, but without the mark that all of its sessions are.
 renew(proxy, ARGV[2], now)

@@ -8,7 +8,7 @@ renew(ARGV[1], ARGV[2], now)
 if ARGV[3] == '' then return history end
 if history ~= ARGV[3] then return 'again' end
 for at = 5, #ARGV, 2 do
-  seat(ARGV[at], ARGV[at + 1])
+  seat(ARGV[at], parts(ARGV[at + 1]))
   redis.call('HSET', LIVE .. 'sessions:' .. ARGV[1], ARGV[at], ARGV[at + 1])
 end
 if ARGV[4] == 'all' then
