@@ -231,8 +231,8 @@ fn of_callers_who_go_away_the_claims_are_given_back_and_the_others_answered() {
     let store = RedisStore::with_scripts(&at(&server.url()), scripts).unwrap();
     worker(async {
         let tokens = tokens(&store, 20).await;
-        for round in 0..20 {
-            let (gone, stays) = (tokens[round], key());
+        for (round, gone) in tokens.into_iter().enumerate() {
+            let stays = key();
             store.create(stays, grant(), TTL, 0).await.unwrap();
             let (left, claim) = (store.claim(gone, A), store.claim(stays, A));
             let mut left = Some(left);
