@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
@@ -17,10 +17,6 @@ use super::{Broken, Fleet, Listed, Moved, Predecessor, Question, Reply, lock};
 
 /// How often a process says that it lives and reads the log, whether the bell rang or not.
 const BEAT: Duration = Duration::from_secs(2);
-
-/// How long sessions that have ended are gathered, so that their places are given back by one call. Whoever was told
-/// that a console is in use does not try again so soon.
-const GATHER: Duration = Duration::from_millis(3);
 
 /// How far back the log is read again when the store has another history: its clock may be so much behind.
 const BACK: u64 = 60_000;
@@ -246,10 +242,7 @@ impl Roster {
                 () = fleet.bell.notified() => {
                     self.news(&store, &mut read).await;
                 }
-                () = fleet.left.notified() => {
-                    sleep(GATHER).await;
-                    self.leave(&store).await;
-                }
+                () = fleet.left.notified() => self.leave(&store).await,
             }
         }
     }
