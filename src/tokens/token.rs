@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use zeroize::{Zeroize, Zeroizing};
+use siphasher::sip::SipHasher24;
+use zeroize::Zeroizing;
 
 use crate::config::TokenFormat;
 
@@ -69,9 +70,8 @@ impl Token {
         // Any length of key is taken; ours fits the block.
         let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(self.0.as_bytes());
         let tag = mac.map(|mac| mac.chain_update(b"consolegate resume").finalize().into_bytes());
-        let mut name = "cg_resume_".to_owned();
-        push_hex(&mut name, tag.as_deref().unwrap_or_default());
-        name
+        let first = tag.ok().and_then(|tag| tag.first_chunk().copied()).unwrap_or_default();
+        format!("cg_resume_{}", hex(u64::from_be_bytes(first)))
     }
 
     /// The hash it is stored under.
@@ -134,41 +134,38 @@ impl fmt::Debug for TokenKey {
     }
 }
 
-/// Makes the name a token has in logs: 16 hex digits of HMAC-SHA256 under a key that lives as long as the
+/// Makes the name a token has in logs: 16 hex digits of SipHash-2-4 under a key that lives as long as the
 /// process. Lines about one token can be joined; nobody can test a guessed token against a log.
+///
+/// SipHash is a pseudorandom function for short input and 64 bits of output, which is what is shown of any. HMAC-SHA256,
+/// cut to as many, took two more blocks of SHA-256 for each console issued.
 #[derive(Clone)]
-pub struct Fingerprinter(Hmac<Sha256>);
+pub struct Fingerprinter(SipHasher24);
 
 impl Fingerprinter {
     /// One with a fresh random key.
     pub fn random() -> Result<Self, TokenError> {
-        Ok(Self::with_key(&*random::<32>()?))
+        Ok(Self::with_key(&*random::<16>()?))
     }
 
-    fn with_key(key: &[u8; 32]) -> Self {
-        let mut block = sha2::digest::Key::<Hmac<Sha256>>::default();
-        block[..key.len()].copy_from_slice(key);
-        let mac = <Hmac<Sha256> as KeyInit>::new(&block);
-        block.as_mut_slice().zeroize();
-        Self(mac)
+    fn with_key(key: &[u8; 16]) -> Self {
+        Self(SipHasher24::new_with_key(key))
     }
 
     /// The fingerprint of the token with this key.
     pub fn fingerprint(&self, key: &TokenKey) -> String {
-        let tag = self.0.clone().chain_update(key.0).finalize().into_bytes();
-        let mut text = String::with_capacity(16);
-        push_hex(&mut text, &tag);
-        text
+        hex(self.0.hash(&key.0))
     }
 }
 
-/// The first eight bytes.
-fn push_hex(text: &mut String, tag: &[u8]) {
-    for byte in tag.iter().take(8) {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-        }
+/// 16 digits.
+fn hex(tag: u64) -> String {
+    let mut text = [0; 16];
+    for (two, byte) in text.chunks_exact_mut(2).zip(tag.to_be_bytes()) {
+        two.copy_from_slice(&[byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]));
     }
+    // ASCII, all of it.
+    std::str::from_utf8(&text).unwrap_or_default().to_owned()
 }
 
 impl fmt::Debug for Fingerprinter {
@@ -244,17 +241,28 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_hmac_sha_256_under_its_key() {
-        // Computed with Python: hmac.new(bytes(32), bytes(32), "sha256").hexdigest()[:16]
-        let zero = Fingerprinter::with_key(&[0; 32]);
-        assert_eq!(zero.fingerprint(&TokenKey([0; 32])), "33ad0a1c607ec03b");
-        // As the crate has it, which knows nothing of our blocks.
-        for n in 0..=u8::MAX {
-            let (secret, key) = ([n; 32], TokenKey([n.wrapping_mul(7); 32]));
-            let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&secret).unwrap();
-            let mut expected = String::new();
-            push_hex(&mut expected, &mac.chain_update(key.0).finalize().into_bytes());
-            assert_eq!(Fingerprinter::with_key(&secret).fingerprint(&key), expected);
+    fn a_fingerprint_is_siphash_2_4_under_its_key() {
+        // Computed with a SipHash-2-4 in Python that gives the paper's own value, a129ca6149be45e5, for its example.
+        let counted = std::array::from_fn(|at| at as u8);
+        let (key, count) = (counted[..16].try_into().unwrap(), TokenKey(counted));
+        assert_eq!(Fingerprinter::with_key(&key).fingerprint(&count), "7127512f72f27cce");
+        let zero = Fingerprinter::with_key(&[0; 16]);
+        assert_eq!(zero.fingerprint(&TokenKey([0; 32])), "6c37e103dfa2827d");
+        let paper = SipHasher24::new_with_key(&key).hash(&counted[..15]);
+        assert_eq!(hex(paper), "a129ca6149be45e5");
+        assert_eq!(hex(0x0123_4567_89ab_cdef), "0123456789abcdef");
+        // Every bit of the token's key and of the secret counts.
+        let (secret, token) = ([7; 16], [9; 32]);
+        let mut seen = HashSet::from([Fingerprinter::with_key(&secret).fingerprint(&TokenKey(token))]);
+        for bit in 0..32 * 8 {
+            let mut token = token;
+            token[bit / 8] ^= 1 << (bit % 8);
+            assert!(seen.insert(Fingerprinter::with_key(&secret).fingerprint(&TokenKey(token))));
+        }
+        for bit in 0..16 * 8 {
+            let mut secret = secret;
+            secret[bit / 8] ^= 1 << (bit % 8);
+            assert!(seen.insert(Fingerprinter::with_key(&secret).fingerprint(&TokenKey(token))));
         }
         let (a, b) = (Fingerprinter::random().unwrap(), Fingerprinter::random().unwrap());
         let key = Token::generate(TokenFormat::Uuid).unwrap().key();
