@@ -42,13 +42,13 @@ impl MemoryStore {
 
     /// Forgets what has expired in one of the store's [`MemoryStore::SWEEPS`] parts, the next in turn, and
     /// returns how many records went. Under a million tokens a call looks at some 16,000 of them, under one
-    /// lock per 1,000. Correctness never waits for it: an expired token is refused whether swept or not.
+    /// lock per 128. Correctness never waits for it: an expired token is refused whether swept or not.
     pub fn sweep(&self) -> usize {
         self.table.sweep(self.clock.now())
     }
 
     /// So many calls of [`MemoryStore::sweep`] visit every record once.
-    pub const SWEEPS: usize = table::PARTS;
+    pub const SWEEPS: usize = table::SWEEPS;
 
     /// Takes every record out. Whoever calls this sees to it that nothing else is asked meanwhile.
     pub fn pack(&self) -> Vec<Packed> {

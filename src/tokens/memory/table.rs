@@ -14,12 +14,20 @@ use super::outstanding::Outstanding;
 use super::pack::{Packed, PackedState};
 use super::slots::{self, Slots};
 
-/// Parts the table is swept in, each with its lock: at a million records a sweep holds its thread for a millisecond
-/// or so, and there are more than threads that could meet.
-pub(super) const PARTS: usize = 64;
+/// Parts of the table, each with its lock, which is held for a tenth of a microsecond: a dozen threads that did nothing
+/// but issue would meet in them one time in ten. Of more parts each uses a freed slot so much later, when the processor
+/// no longer has it at hand: with 8, a request for a console took a quarter of a microsecond longer.
+const PARTS: usize = 4;
 
 /// Slots that are looked at under one lock.
-const CHUNK: usize = 1024;
+const CHUNK: usize = 128;
+
+/// Each sweep looks at one chunk in so many of one part: at a million records it holds its thread for a millisecond or
+/// so.
+const STEPS: usize = 16;
+
+/// So many sweeps look at every record.
+pub(super) const SWEEPS: usize = PARTS * STEPS;
 
 /// Slots in which a full part looks for dead records, for a new one's place: those it frees are used next, while the
 /// processor still has them at hand.
@@ -35,7 +43,7 @@ pub(super) struct Table {
     capacity: usize,
     /// Records held and places reserved; the maps' own `len` would take every lock.
     held: AtomicUsize,
-    next_part: AtomicUsize,
+    next_sweep: AtomicUsize,
     /// Before this time a full table does not look for dead records again.
     look_again: AtomicU64,
     outstanding: Outstanding,
@@ -48,9 +56,10 @@ fn lock(part: &Part) -> MutexGuard<'_, Slots<Record>> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Goes through a whole part, a few records under one lock. A record that is there all the while is met once.
-fn retain(part: &Part, mut keep: impl FnMut(&TokenKey, &mut Record) -> bool) {
-    for start in (0..).step_by(CHUNK) {
+/// Goes through a part, from this chunk on and by so many, one under one lock. A record that is there all the while is
+/// met once.
+fn retain(part: &Part, (first, by): (usize, usize), mut keep: impl FnMut(&TokenKey, &mut Record) -> bool) {
+    for start in (first * CHUNK..).step_by(by * CHUNK) {
         let mut records = lock(part);
         if start >= records.slots() {
             break;
@@ -135,7 +144,7 @@ impl Table {
             parts: (0..PARTS).map(|_| Part::default()).collect(),
             capacity: capacity.min(slots::MOST),
             held: AtomicUsize::new(0),
-            next_part: AtomicUsize::new(0),
+            next_sweep: AtomicUsize::new(0),
             look_again: AtomicU64::new(0),
             outstanding: Outstanding::default(),
         }
@@ -295,7 +304,7 @@ impl Table {
             self.part(key).retain_one(key, |key, record| !judge(key, record));
         } else {
             for part in &self.parts {
-                retain(part, |key, record| !judge(key, record));
+                retain(part, (0, 1), |key, record| !judge(key, record));
             }
         }
         self.held.fetch_sub(revoked.len(), Ordering::Relaxed);
@@ -319,14 +328,15 @@ impl Table {
         Some(Peek { grant, remaining: Duration::from_nanos(record.until - now) })
     }
 
-    /// Drops the dead of the next part; returns how many.
+    /// Drops the dead among the next records in turn; returns how many.
     pub(super) fn sweep(&self, now: Duration) -> usize {
-        self.sweep_part(nanos(now))
+        self.sweep_next(nanos(now))
     }
 
-    fn sweep_part(&self, now: u64) -> usize {
-        let part = &self.parts[self.next_part.fetch_add(1, Ordering::Relaxed) % PARTS];
-        self.free_dead(now, |keep| retain(part, keep))
+    fn sweep_next(&self, now: u64) -> usize {
+        let turn = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SWEEPS;
+        let part = &self.parts[turn / STEPS];
+        self.free_dead(now, |keep| retain(part, (turn % STEPS, STEPS), keep))
     }
 
     /// Lets `retain` go through some records, and frees the dead ones; returns how many.
@@ -368,7 +378,7 @@ impl Table {
         if now < self.look_again.load(Ordering::Relaxed) {
             return false;
         }
-        let freed = (0..PARTS).any(|_| self.sweep_part(now) > 0);
+        let freed = (0..SWEEPS).any(|_| self.sweep_next(now) > 0);
         if !freed {
             self.look_again.store(now.saturating_add(LOOK_AGAIN), Ordering::Relaxed);
         }
