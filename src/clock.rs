@@ -156,12 +156,9 @@ impl Stamp {
         let since = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         if self.second == Some(since.as_secs()) {
             self.text.truncate(MICROS);
-            let (mut digits, mut rest) = (['0'; 6], since.subsec_micros());
-            for digit in digits.iter_mut().rev() {
-                *digit = char::from(b'0' + (rest % 10) as u8);
-                rest /= 10;
-            }
-            self.text.extend(digits);
+            // One digit more, so that those behind it keep their zeros.
+            let mut digits = itoa::Buffer::new();
+            self.text.push_str(&digits.format(1_000_000 + since.subsec_micros())[1..]);
             self.text.push('Z');
         } else {
             self.second = Some(since.as_secs());
