@@ -4,6 +4,7 @@
 //! gathered there and writes it in one go. Order is the buffer's, `time` the decision's. `chain.rs` says what a line
 //! is, `verify.rs` checks a file.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -101,7 +102,7 @@ impl Audit {
     ///
     /// # Errors
     /// If there is none, or writing fails, and the configuration says to refuse then.
-    pub fn reserve(&self) -> Result<Slot, Unavailable> {
+    pub fn reserve(&self) -> Result<Slot<'_>, Unavailable> {
         let Some(log) = &self.0 else { return Ok(Slot(None)) };
         let refuse = log.on_failure == OnAuditFailure::Refuse;
         if refuse && log.shared.failing.load(Ordering::Acquire) {
@@ -111,7 +112,7 @@ impl Audit {
         if refuse && !room {
             return Err(Unavailable);
         }
-        Ok(Slot(Some(Promise { log: Arc::clone(log), room })))
+        Ok(Slot(Some(Promise { log: Cow::Borrowed(log), room })))
     }
 
     /// Opens the file again under its name, for whoever has renamed it (logrotate).
@@ -185,16 +186,26 @@ impl Drop for Log {
 
 /// Room for one line; given back if it is dropped unused.
 #[derive(Debug)]
-pub struct Slot(Option<Promise>);
+pub struct Slot<'log>(Option<Promise<'log>>);
 
 #[derive(Debug)]
-struct Promise {
-    log: Arc<Log>,
+struct Promise<'log> {
+    /// Of a slot that is used where it was promised, not counted.
+    log: Cow<'log, Arc<Log>>,
     /// There was room.
     room: bool,
 }
 
-impl Slot {
+impl Slot<'_> {
+    /// The same, to be kept.
+    pub fn into_owned(mut self) -> Slot<'static> {
+        let owned = |promise: &mut Promise<'_>| {
+            let log = Cow::Owned(promise.log.clone().into_owned());
+            Promise { log, room: std::mem::take(&mut promise.room) }
+        };
+        Slot(self.0.as_mut().map(owned))
+    }
+
     /// Writes the event down; it is made only if there is a log.
     pub fn record<'a>(mut self, event: impl FnOnce() -> Event<'a>) {
         let Some(promise) = &mut self.0 else { return };
@@ -207,7 +218,7 @@ impl Slot {
     }
 }
 
-impl Drop for Promise {
+impl Drop for Promise<'_> {
     fn drop(&mut self) {
         if self.room {
             self.log.shared.release(1);

@@ -1,7 +1,6 @@
 //! Lines on their way to the writer: made by who decides, in one buffer that all threads share, and taken from there
 //! many at a time. Nothing is allocated for a line, and nothing is freed by another thread than the one that made it.
 
-use std::cell::RefCell;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -58,7 +57,7 @@ pub(super) enum Order {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) lines: Vec<Line>,
-    text: Vec<u8>,
+    text: String,
 }
 
 /// One line of a [`Batch`].
@@ -71,23 +70,14 @@ pub(super) struct Line {
     text: Range<usize>,
 }
 
-thread_local! {
-    /// Each thread's line in the making.
-    static TEXT: RefCell<String> = RefCell::default();
-}
-
 impl Shared {
     /// Adds a line that has its place; whether it is the first that waits.
     pub(super) fn push(&self, time: SystemTime, event: &Event<'_>) -> bool {
-        TEXT.with_borrow_mut(|text| {
-            text.clear();
-            event.render(text);
-            let mut waiting = self.waiting();
-            let first = waiting.batch.lines.is_empty();
-            let line = waiting.batch.keep(time, None, text);
-            waiting.batch.lines.push(line);
-            first
-        })
+        let mut waiting = self.waiting();
+        let first = waiting.batch.lines.is_empty();
+        let line = waiting.batch.keep(time, None, event);
+        waiting.batch.lines.push(line);
+        first
     }
 
     /// Promises a place, if there is one.
@@ -110,7 +100,7 @@ impl Shared {
     }
 
     pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // A line is added whole or not at all.
+        // A line is added whole or not at all: text that none refers to is nobody's.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,21 +115,21 @@ impl Batch {
     /// Puts the writer's own line at this place.
     pub(super) fn insert(&mut self, at: usize, time: SystemTime, event: &Event<'_>) {
         let begin = (event.kind == Kind::Begin).then(|| event.torn.unwrap_or(0));
-        let mut text = String::new();
-        event.render(&mut text);
-        let line = self.keep(time, begin, &text);
+        let line = self.keep(time, begin, event);
         self.lines.insert(at, line);
     }
 
-    fn keep(&mut self, time: SystemTime, begin: Option<u64>, text: &str) -> Line {
+    /// Makes the line where it will be taken from. To make it first and copy it under the lock holds that for as long:
+    /// the memory was the writer's last, on another processor, and is waited for either way.
+    fn keep(&mut self, time: SystemTime, begin: Option<u64>, event: &Event<'_>) -> Line {
         let start = self.text.len();
-        self.text.extend_from_slice(text.as_bytes());
+        event.render(&mut self.text);
         Line { time, begin, text: start..self.text.len() }
     }
 
     /// What the line says.
     pub(super) fn text(&self, line: &Line) -> &[u8] {
-        &self.text[line.text.clone()]
+        &self.text.as_bytes()[line.text.clone()]
     }
 
     /// Lets go of the first `count` lines.

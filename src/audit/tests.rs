@@ -343,7 +343,7 @@ async fn a_full_queue_refuses_or_counts_as_it_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a");
         let audit = open(&file, on_failure);
-        let mut slots: Vec<Slot> = (0..QUEUE - HEADROOM + 1).map(|_| audit.reserve().unwrap()).collect();
+        let mut slots: Vec<Slot<'_>> = (0..QUEUE - HEADROOM + 1).map(|_| audit.reserve().unwrap()).collect();
         audit.record(|| Event::new(Kind::Refuse));
         assert_eq!(audit.stats().unwrap().lost, 1, "refusals leave room to others");
         slots.extend((0..HEADROOM - 1).map(|_| audit.reserve().unwrap()));

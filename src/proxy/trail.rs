@@ -29,8 +29,8 @@ pub(super) struct Trail {
 
 /// Room for the lines that a console is opened with.
 pub(super) struct Reserved {
-    claim: Slot,
-    open: Slot,
+    claim: Slot<'static>,
+    open: Slot<'static>,
 }
 
 impl Trail {
@@ -54,19 +54,19 @@ impl Trail {
 
     /// Room for what a console is opened with, before its token is touched.
     pub(super) fn reserve(&self) -> Result<Reserved, Refusal> {
-        let room = || self.audit.reserve().map_err(|_| Refusal::Audit);
+        let room = || self.audit.reserve().map(Slot::into_owned).map_err(|_| Refusal::Audit);
         Ok(Reserved { claim: room()?, open: room()? })
     }
 
     /// The token is this viewer's, for now. Gives back the room for the console's opening.
-    pub(super) fn claimed(&mut self, reserved: Reserved, grant: &Arc<Grant>) -> Slot {
+    pub(super) fn claimed(&mut self, reserved: Reserved, grant: &Arc<Grant>) -> Slot<'static> {
         self.goes_back_to(grant);
         reserved.claim.record(|| self.event(Kind::Claim));
         reserved.open
     }
 
     /// The viewer who spent the token is back. Gives back the room for the console's opening.
-    pub(super) fn resumed(&mut self, reserved: Reserved, grant: &Arc<Grant>) -> Slot {
+    pub(super) fn resumed(&mut self, reserved: Reserved, grant: &Arc<Grant>) -> Slot<'static> {
         self.goes_back_to(grant);
         reserved.claim.record(|| self.event(Kind::Resume));
         reserved.open
@@ -74,7 +74,7 @@ impl Trail {
 
     /// A further channel of the viewer who has spent the token: nothing is claimed. Gives back the room for its
     /// opening.
-    pub(super) fn joined(&mut self, reserved: Reserved, grant: &Arc<Grant>) -> Slot {
+    pub(super) fn joined(&mut self, reserved: Reserved, grant: &Arc<Grant>) -> Slot<'static> {
         self.goes_back_to(grant);
         reserved.open
     }
@@ -86,7 +86,7 @@ impl Trail {
     }
 
     /// The token is spent and the console open.
-    pub(super) fn opened(&self, slot: Slot, session: &Session) {
+    pub(super) fn opened(&self, slot: Slot<'_>, session: &Session) {
         slot.record(|| Event { session: Some(session.id), ..self.event(Kind::Open) });
         self.metrics.opened(session.grant.protocol);
         self.metrics.phase(Phase::Total, self.begun.elapsed());
