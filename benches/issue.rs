@@ -322,7 +322,7 @@ fn directory() -> tempfile::TempDir {
 }
 
 /// `cargo bench --bench issue -- http` measures over HTTP alone, `-- http otc` one dialect of it, `-- issue` in memory
-/// alone; `-- count` sends a few requests for a profiler to look at.
+/// alone; `-- count` sends a few requests, of OpenStack's dialect or the one named, for a profiler to look at.
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut words = arguments.iter().filter(|argument| !argument.starts_with('-'));
@@ -340,7 +340,13 @@ fn main() {
         runtime.block_on(server.run(receiver)).unwrap();
     });
     if only.is_some_and(|name| name == "count") {
-        return over_http(address, &dialects()[..1], 1, 50 * CONNECTIONS);
+        let wanted = |ask: &Ask| ask.0 == dialect.map_or("openstack", String::as_str);
+        return over_http(
+            address,
+            &dialects().into_iter().filter(wanted).collect::<Vec<_>>(),
+            1,
+            50 * CONNECTIONS,
+        );
     }
     if only.is_none_or(|name| name != "http") {
         let mut criterion = Criterion::default().configure_from_args();

@@ -3,7 +3,7 @@
 //! `lines.rs` is the way of a line to stderr, `json.rs` its form for machines.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -78,11 +78,19 @@ pub fn flush() {
 }
 
 /// Writes a line of level `info` of a module, at once and without tracing, for what is logged with every request:
-/// field by field through a subscriber, such a line takes three times as long. Whoever calls this sees to it that the
-/// level is on, and is in no span. `false`: lines are not JSON, nothing is written, tracing has to.
-pub fn line(module: &str, message: &str, fields: impl FnOnce(&mut Fields<'_>)) -> bool {
+/// field by field through a subscriber, such a line takes three times as long. Whoever calls this is in no span; `on`
+/// says whether the filter lets the line through, and is asked once, for the filter does not change. `false`: lines are
+/// not JSON, nothing is written, tracing has to.
+pub fn line(
+    on: &'static LazyLock<bool>,
+    module: &str,
+    message: &str,
+    fields: impl FnOnce(&mut Fields<'_>),
+) -> bool {
     let Some((lines, Format::Json)) = LINES.get() else { return false };
-    json::line(lines, tracing::Level::INFO, module, message, fields);
+    if **on {
+        json::line(lines, tracing::Level::INFO, module, message, fields);
+    }
     true
 }
 

@@ -7,7 +7,6 @@ use hyper::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::ids::RequestId;
 use crate::json::quote;
 
 /// A header some refusals need.
@@ -54,6 +53,11 @@ impl Body {
         Self(text.into())
     }
 
+    /// Of JSON that is there.
+    pub(super) fn rendered(text: String) -> Self {
+        Self(text.into())
+    }
+
     /// Of what is no map with computed keys, so that it cannot fail.
     pub(super) fn of(value: &impl Serialize) -> Self {
         let mut text = Vec::with_capacity(256);
@@ -72,18 +76,48 @@ pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response<Full<B
     let Body(bytes) = body.into();
     let mut response = Response::new(Full::from(bytes));
     *response.status_mut() = status;
-    // Room for all that any dialect adds.
-    let mut headers = HeaderMap::with_capacity(12);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    *response.headers_mut() = headers;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
 /// A request's id as a header's value.
-pub(super) fn id(request: &RequestId) -> HeaderValue {
+pub(super) fn id(request: &str) -> HeaderValue {
     // Its form is visible ASCII.
-    let text = request.encode(&mut [0; RequestId::LEN]).parse();
-    text.unwrap_or_else(|_| HeaderValue::from_static("req-"))
+    HeaderValue::from_str(request).unwrap_or_else(|_| HeaderValue::from_static("req-"))
+}
+
+/// The headers of all answers of one kind, but for the request's id: put together once, since a copy of them all takes
+/// less time than to look for the place of each.
+pub(super) struct Shape(HeaderMap);
+
+impl Shape {
+    /// JSON, with the request's id under these names and the headers that `more` adds.
+    pub(super) fn new(ids: &[HeaderName], more: impl FnOnce(&mut HeaderMap)) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for name in ids {
+            headers.insert(name, HeaderValue::from_static(""));
+        }
+        more(&mut headers);
+        Self(headers)
+    }
+
+    /// An answer to the request of this id.
+    pub(super) fn answer(
+        &self,
+        status: StatusCode,
+        Body(bytes): Body,
+        request: &str,
+    ) -> Response<Full<Bytes>> {
+        let mut headers = self.0.clone();
+        for place in headers.values_mut().filter(|value| value.is_empty()) {
+            // Each of its own: to share one takes as many allocations, and counts.
+            *place = id(request);
+        }
+        let mut response = Response::new(Full::from(bytes));
+        (*response.status_mut(), *response.headers_mut()) = (status, headers);
+        response
+    }
 }
 
 /// All values come from here and are visible ASCII.

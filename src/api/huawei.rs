@@ -4,7 +4,7 @@
 //! The order of the checks is the order of the refusals: credential, path, method, project, body, server,
 //! permission, operating system, state, console, limits.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -13,10 +13,10 @@ use hyper::{HeaderMap, Response, StatusCode};
 
 use crate::auth::{Caller, policy};
 use crate::config::{Dialect, Kind, Permission, Target, Urls};
-use crate::ids::Protocol;
+use crate::ids::{Protocol, RequestId};
 use crate::tokens::Options;
 
-use super::answer::{self, Body, set};
+use super::answer::{self, Body, Shape, set};
 use super::issue::{Ask, By};
 use super::trail::Trail;
 use super::url::Template;
@@ -38,6 +38,14 @@ use path::{Ids, Path};
 
 /// Huawei's name for the request id.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The headers of answers that refuse nothing.
+static SHAPE: LazyLock<Shape> = LazyLock::new(|| Shape::new(std::slice::from_ref(&REQUEST_ID), unkept));
+
+/// A GET's answer may hold a URL that works once.
+fn unkept(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
 
 /// The project a caller says it acts for; every SDK sends it.
 static PROJECT: HeaderName = HeaderName::from_static("x-project-id");
@@ -93,30 +101,31 @@ impl Form {
 /// Answers a request of a dialect, or, without one, of the paths that belong to none of them.
 pub(super) async fn handle(
     core: &Core,
-    call: Call,
-    mut body: Payload,
+    call: &Call,
+    body: &mut Payload,
     console: Option<&Console>,
 ) -> Response<Full<Bytes>> {
     let path = console.map_or_else(|| Path::without(call.path()), |console| console.path(call.path()));
     // Those that ask for the projects, or get lost, are on their way to some dialect of ours.
     let dialect = console.map_or(Dialect::HuaweiEcs, |console| console.dialect);
-    let mut trail = Trail::new(&call, dialect, path.template(console));
+    let mut id = [0; RequestId::LEN];
+    let id = call.request.encode(&mut id);
+    let mut trail = Trail::new((call, id), dialect, path.template(console));
     let result = match (console, &path) {
         (Some(console), Path::Console(ids)) => {
             trail.target = Some(&ids.server);
-            open(core, (&call, &mut body), console, ids, &mut trail).await
+            open(core, (call, body), console, ids, &mut trail).await
         }
-        (_, path) => other(core, (&call, &mut body), path, &mut trail).await,
+        (_, path) => other(core, (call, body), path, &mut trail).await,
     };
     trail.log(core, result.as_ref().err().map(|refusal| (refusal.status, refusal.cause)));
     let mut response = match result {
-        Ok(body) => answer::json(StatusCode::OK, body),
-        Err(refusal) => refuse(&refusal, &trail.request.to_string()),
+        Ok(body) => return SHAPE.answer(StatusCode::OK, body, id),
+        Err(refusal) => refuse(&refusal, id),
     };
     let headers = response.headers_mut();
-    headers.insert(&REQUEST_ID, answer::id(&trail.request));
-    // A GET's answer may hold a URL that works once.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(&REQUEST_ID, answer::id(id));
+    unkept(headers);
     response
 }
 
@@ -127,7 +136,8 @@ async fn open(
     ids: &Ids<'_>,
     trail: &mut Trail<'_>,
 ) -> Result<Body, Refusal> {
-    let caller = caller(core, (call, &mut *body), trail).await?;
+    let caller = core.caller(call, body).await?;
+    trail.caller = Some(Arc::clone(&caller));
     check_method(call, console.form.methods())?;
     check_project(&ids.project, &call.headers, &caller)?;
     if let Form::RemoteConsole(pair) = &console.form {
@@ -152,7 +162,7 @@ async fn open(
         options: Options::default(),
         template: (console.template)(&core.settings.urls),
     };
-    let issued = core.issuer().issue(&ask).await.map_err(|error| Refusal::issue(&error, &ids.server))?;
+    let issued = core.issue(&ask).await.map_err(|error| Refusal::issue(&error, &ids.server))?;
     Ok(console.form.render(&trail.issued(issued)))
 }
 
@@ -163,7 +173,8 @@ async fn other(
     path: &Path<'_>,
     trail: &mut Trail<'_>,
 ) -> Result<Body, Refusal> {
-    let caller = caller(core, (call, body), trail).await?;
+    let caller = core.caller(call, body).await?;
+    trail.caller = Some(Arc::clone(&caller));
     match path {
         Path::Projects => {
             check_method(call, "GET, HEAD")?;
@@ -171,16 +182,6 @@ async fn other(
         }
         Path::Console(_) | Path::Unknown => Err(Refusal::no_route()),
     }
-}
-
-async fn caller(
-    core: &Core,
-    (call, body): (&Call, &mut Payload),
-    trail: &mut Trail<'_>,
-) -> Result<Arc<Caller>, Refusal> {
-    let caller = core.caller(call, body).await?;
-    trail.caller = Some(Arc::clone(&caller));
-    Ok(caller)
 }
 
 fn check_method(call: &Call, allowed: &'static str) -> Result<(), Refusal> {

@@ -3,17 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::audit::{self, Audit, Event, Slot};
+use crate::audit::{self, Event, Slot};
 use crate::auth::Caller;
-use crate::clock::Clock;
-use crate::config::{Dialect, Kind, State, Target, TokenFormat};
+use crate::config::{Dialect, Kind, State, Target, Tokens};
 use crate::ids::{GrantId, ProjectId, Protocol, RequestId, UserId};
 use crate::limits::Rate;
-use crate::metrics::Metrics;
 use crate::targets::Entry;
-use crate::tokens::{Fingerprinter, Grant, Options, Store, StoreError, Token, TokenError, TokenKey};
+use crate::tokens::{Grant, Options, StoreError, Token, TokenError, TokenKey};
 
-use super::url::{Public, Template};
+use super::Core;
+use super::url::Template;
 
 /// A generator that repeats itself so often is broken; more tries would not help.
 const TRIES: usize = 3;
@@ -100,23 +99,7 @@ pub(super) struct Issued {
     pub(super) fingerprint: String,
 }
 
-/// What issuing needs beside the ask.
-pub(super) struct Issuer<'a> {
-    pub(super) store: &'a dyn Store,
-    pub(super) fingerprinter: &'a Fingerprinter,
-    pub(super) public: &'a Public,
-    pub(super) format: TokenFormat,
-    pub(super) ttl: Duration,
-    pub(super) max_ttl: Duration,
-    pub(super) pace: &'a Pace,
-    pub(super) clock: &'a Clock,
-    /// Most unspent tokens of one target; 0 means no cap.
-    pub(super) outstanding: usize,
-    pub(super) audit: &'a Audit,
-    pub(super) metrics: &'a Metrics,
-}
-
-impl Issuer<'_> {
+impl Core {
     /// Makes a token for the console and keeps its grant.
     pub(super) async fn issue(&self, ask: &Ask<'_>) -> Result<Issued, IssueError> {
         let target = &ask.entry.target;
@@ -126,14 +109,15 @@ impl Issuer<'_> {
         if target.endpoint(ask.protocol).is_none() {
             return Err(IssueError::NoConsole(ask.protocol));
         }
-        let ttl = ask.ttl.unwrap_or(self.ttl);
-        if ttl.is_zero() || ttl > self.max_ttl {
-            return Err(IssueError::Lifetime(self.max_ttl));
+        let Tokens { ttl, max_ttl, .. } = self.settings.tokens;
+        let ttl = ask.ttl.unwrap_or(ttl);
+        if ttl.is_zero() || ttl > max_ttl {
+            return Err(IssueError::Lifetime(max_ttl));
         }
         let most = match ask.by {
             By::Caller(caller) => {
-                self.pace(caller)?;
-                self.outstanding
+                self.keep_pace(caller)?;
+                self.settings.outstanding
             }
             By::Operator(_) => 0,
         };
@@ -141,7 +125,7 @@ impl Issuer<'_> {
         let grant = GrantId::random();
         let (token, key) = self.keep(ask, grant, ttl, most).await?;
         let issued = Issued {
-            url: self.public.fill(ask.template, &token, target),
+            url: self.settings.public.fill(ask.template, &token, target),
             grant,
             fingerprint: self.fingerprinter.fingerprint(&key),
         };
@@ -150,7 +134,7 @@ impl Issuer<'_> {
         Ok(issued)
     }
 
-    fn pace(&self, caller: &Caller) -> Result<(), IssueError> {
+    fn keep_pace(&self, caller: &Caller) -> Result<(), IssueError> {
         if self.pace.is_free() {
             return Ok(());
         }
@@ -170,7 +154,7 @@ impl Issuer<'_> {
     ) -> Result<(Token, TokenKey), IssueError> {
         let mut tries = TRIES;
         loop {
-            let token = Token::generate(self.format)?;
+            let token = Token::generate(self.settings.tokens.format)?;
             let key = token.key();
             tries -= 1;
             match self.store.create(key, ask.grant(id), ttl, most).await {
@@ -204,7 +188,7 @@ impl Ask<'_> {
     }
 }
 
-fn write_down(slot: Slot, ask: &Ask<'_>, issued: &Issued, ttl: Duration) {
+fn write_down(slot: Slot<'_>, ask: &Ask<'_>, issued: &Issued, ttl: Duration) {
     let target = &ask.entry.target;
     slot.record(|| Event {
         request: Some(ask.request),

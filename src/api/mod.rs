@@ -48,7 +48,7 @@ mod testing;
 pub use cause::{CAUSES, Cause};
 pub use issue::IssueError;
 
-use issue::{Ask, By, Issuer, Pace, Via};
+use issue::{Ask, By, Pace, Via};
 use url::{Public, Template};
 
 /// The largest body read: the largest request of any dialect is far below 1 KiB.
@@ -137,8 +137,29 @@ struct Call {
     headers: HeaderMap,
 }
 
-/// A request's body, still on the wire. It is read once.
-type Payload = Pin<Box<dyn Future<Output = Result<Bytes, BodyError>> + Send>>;
+/// A request's body. It is read once.
+enum Payload {
+    /// There is none, or it was read.
+    Here(Result<Bytes, BodyError>),
+    /// Still on the wire.
+    Coming(Pin<Box<dyn Future<Output = Result<Bytes, BodyError>> + Send>>),
+}
+
+impl Payload {
+    fn new<B: Body<Data = Bytes> + Send + 'static>(body: B) -> Self {
+        match body.is_end_stream() {
+            true => Self::Here(Ok(Bytes::new())),
+            false => Self::Coming(Box::pin(read(body))),
+        }
+    }
+
+    async fn read(&mut self) -> Result<Bytes, BodyError> {
+        match self {
+            Self::Here(read) => read.clone(),
+            Self::Coming(body) => body.await,
+        }
+    }
+}
 
 impl Call {
     /// As it was sent, still encoded.
@@ -172,6 +193,8 @@ struct DialectEntry {
     dialects: &'static [Dialect],
     /// Whether a path with this query is one of its own.
     owns: fn(path: &str, query: &str) -> bool,
+    /// Call and body stay where the answer's own block has caught them: an async function would move its arguments once
+    /// more, and have room for both places.
     answer: for<'a> fn(&'a Core, Call, Payload) -> Answer<'a>,
 }
 
@@ -180,32 +203,44 @@ static DIALECTS: &[DialectEntry] = &[
     DialectEntry {
         dialects: &[Dialect::Openstack, Dialect::Otc],
         owns: openstack::owns,
-        answer: |core, call, body| Box::pin(openstack::handle(core, call, body)),
+        answer: |core, call, mut body| {
+            Box::pin(async move { openstack::handle(core, &call, &mut body).await })
+        },
     },
     DialectEntry {
         dialects: &[Dialect::HuaweiBms],
         owns: |path, _| huawei_bms::CONSOLE.owns(path),
-        answer: |core, call, body| Box::pin(huawei::handle(core, call, body, Some(&huawei_bms::CONSOLE))),
+        answer: |core, call, mut body| {
+            Box::pin(async move { huawei::handle(core, &call, &mut body, Some(&huawei_bms::CONSOLE)).await })
+        },
     },
     DialectEntry {
         dialects: &[Dialect::HuaweiClouddc],
         owns: |path, _| huawei_clouddc::CONSOLE.owns(path),
-        answer: |core, call, body| Box::pin(huawei::handle(core, call, body, Some(&huawei_clouddc::CONSOLE))),
+        answer: |core, call, mut body| {
+            Box::pin(
+                async move { huawei::handle(core, &call, &mut body, Some(&huawei_clouddc::CONSOLE)).await },
+            )
+        },
     },
     DialectEntry {
         dialects: &[Dialect::HuaweiEcs],
         owns: |path, _| huawei_ecs::CONSOLE.owns(path),
-        answer: |core, call, body| Box::pin(huawei::handle(core, call, body, Some(&huawei_ecs::CONSOLE))),
+        answer: |core, call, mut body| {
+            Box::pin(async move { huawei::handle(core, &call, &mut body, Some(&huawei_ecs::CONSOLE)).await })
+        },
     },
     DialectEntry {
         dialects: &[Dialect::HuaweiBms, Dialect::HuaweiClouddc, Dialect::HuaweiEcs],
         owns: |path, _| huawei::owns(path),
-        answer: |core, call, body| Box::pin(huawei::handle(core, call, body, None)),
+        answer: |core, call, mut body| {
+            Box::pin(async move { huawei::handle(core, &call, &mut body, None).await })
+        },
     },
     DialectEntry {
         dialects: &[Dialect::Native],
         owns: native::owns,
-        answer: |core, call, body| Box::pin(native::handle(core, call, body)),
+        answer: |core, call, mut body| Box::pin(async move { native::handle(core, &call, &mut body).await }),
     },
 ];
 
@@ -273,7 +308,7 @@ impl Api {
             uri: head.uri,
             headers: head.headers,
         };
-        Some((entry.answer)(&self.core, call, Box::pin(read(body))))
+        Some((entry.answer)(&self.core, call, Payload::new(body)))
     }
 
     /// A console URL for the operator of this process, who needs no credential: the noVNC page or the serial
@@ -296,7 +331,7 @@ impl Api {
         let options = Options::default();
         let via = Via { dialect: None, source: None };
         let ask = Ask { request, entry: &entry, protocol, by, via, ttl, options, template };
-        let issued = self.core.issuer().issue(&ask).await?;
+        let issued = self.core.issue(&ask).await?;
         tracing::info!(
             %request,
             target = ?target.as_str(),
@@ -323,22 +358,6 @@ fn page_template(urls: &Urls<Template>, protocol: Protocol) -> Option<&Template>
 }
 
 impl Core {
-    fn issuer(&self) -> Issuer<'_> {
-        Issuer {
-            store: &*self.store,
-            fingerprinter: &self.fingerprinter,
-            public: &self.settings.public,
-            format: self.settings.tokens.format,
-            ttl: self.settings.tokens.ttl,
-            max_ttl: self.settings.tokens.max_ttl,
-            pace: &self.pace,
-            clock: &self.clock,
-            outstanding: self.settings.outstanding,
-            audit: &self.audit,
-            metrics: &self.metrics,
-        }
-    }
-
     fn serves(&self, dialect: Dialect) -> bool {
         self.settings.dialects.contains(&dialect)
     }
@@ -346,9 +365,6 @@ impl Core {
 
 /// Reads a body whole, with a cap and a deadline.
 async fn read<B: Body<Data = Bytes>>(body: B) -> Result<Bytes, BodyError> {
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
     let mut collected = pin!(collect(body));
     // Most bodies come with their heads, and are handed over when the connection is looked at again, which is at
     // once: only those that are not get a timer.

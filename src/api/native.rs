@@ -4,20 +4,21 @@
 //! options, state, ability, limits.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE};
-use hyper::{Method, Response, StatusCode};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::auth::Caller;
 use crate::config::Dialect;
+use crate::ids::RequestId;
 
-use super::answer::{self, Body, set};
+use super::answer::{self, Body, Shape, set};
 use super::trail::Trail;
 use super::{Call, Core, Payload, cause};
 
@@ -35,6 +36,14 @@ const ROOT: &str = "/console/v1/";
 
 /// Names the request in header, body and log.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The headers of answers that refuse nothing.
+static SHAPE: LazyLock<Shape> = LazyLock::new(|| Shape::new(std::slice::from_ref(&REQUEST_ID), unkept));
+
+/// Answers hold tokens, or what tokens open.
+fn unkept(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
 
 /// Whether the path is the native API's.
 pub(super) fn owns(path: &str, _query: &str) -> bool {
@@ -82,27 +91,28 @@ struct Context<'a> {
 }
 
 /// Answers a request whose path is [owned](owns).
-pub(super) async fn handle(core: &Core, call: Call, body: Payload) -> Response<Full<Bytes>> {
+pub(super) async fn handle(core: &Core, call: &Call, body: &mut Payload) -> Response<Full<Bytes>> {
     let route = Route::parse(call.path());
     let template = route.as_ref().map_or("unknown", Route::template);
-    let mut trail = Trail::new(&call, Dialect::Native, template);
-    let result = run(core, &call, body, route.as_ref(), &mut trail).await;
+    let mut id = [0; RequestId::LEN];
+    let id = call.request.encode(&mut id);
+    let mut trail = Trail::new((call, id), Dialect::Native, template);
+    let result = run(core, call, body, route.as_ref(), &mut trail).await;
     trail.log(core, result.as_ref().err().map(|refusal| (refusal.status, refusal.cause)));
     let mut response = match result {
-        Ok((status, body)) => answer::json(status, body),
-        Err(refusal) => refuse(&refusal, &trail.request.to_string()),
+        Ok((status, body)) => return SHAPE.answer(status, body, id),
+        Err(refusal) => refuse(&refusal, id),
     };
     let headers = response.headers_mut();
-    headers.insert(&REQUEST_ID, answer::id(&trail.request));
-    // Answers hold tokens, or what tokens open.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(&REQUEST_ID, answer::id(id));
+    unkept(headers);
     response
 }
 
 async fn run<'a>(
     core: &Core,
     call: &Call,
-    mut body: Payload,
+    body: &mut Payload,
     route: Option<&'a Route<'a>>,
     trail: &mut Trail<'a>,
 ) -> Result<(StatusCode, Body), Refusal> {
@@ -110,14 +120,14 @@ async fn run<'a>(
     if call.method != Method::POST {
         return Err(Refusal::method());
     }
-    let caller = core.caller(call, &mut body).await?;
+    let caller = core.caller(call, body).await?;
     trail.caller = Some(Arc::clone(&caller));
     let at = Context { core, caller: &caller };
     if !answer::is_json(&call.headers) {
         let message = "Send Content-Type: application/json.";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", message));
     }
-    let body = body.await?;
+    let body = body.read().await?;
     match route {
         Route::Consoles(id) => {
             let console = consoles::create(&at, id, &parse(&body)?, trail).await?;

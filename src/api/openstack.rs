@@ -3,18 +3,19 @@
 //! The order of the checks is the order of the faults: credential, microversion, body, schema, server, policy,
 //! console type, state, ability.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE};
-use hyper::{Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode};
 use serde_json::Value;
 
 use crate::auth::Caller;
 use crate::config::Dialect;
+use crate::ids::RequestId;
 
-use super::answer::{self, Body, is_json, set};
+use super::answer::{self, Body, Shape, is_json, set};
 use super::body::Sent;
 use super::trail::Trail;
 use super::{Call, Core, Payload, cause};
@@ -43,28 +44,44 @@ static REQUEST_ID: [HeaderName; 2] =
     [HeaderName::from_static("x-openstack-request-id"), HeaderName::from_static("x-compute-request-id")];
 
 /// Answers a request whose path is [owned](owns).
-pub(super) async fn handle(core: &Core, call: Call, mut body: Payload) -> Response<Full<Bytes>> {
+pub(super) async fn handle(core: &Core, call: &Call, body: &mut Payload) -> Response<Full<Bytes>> {
     let path = route::parse(call.path());
     let base = Base::new(&core.settings, &call.headers);
-    let mut trail = Trail::new(&call, Dialect::Openstack, path.route.template());
+    let mut id = [0; RequestId::LEN];
+    let id = call.request.encode(&mut id);
+    let mut trail = Trail::new((call, id), Dialect::Openstack, path.route.template());
     // As nova does, `/v2` knows no microversions, neither in nor out.
     let mut echo = None;
-    let result = run(core, (&call, &mut body), &path, &base, &mut trail, &mut echo).await;
+    let result = run(core, (call, body), &path, &base, &mut trail, &mut echo).await;
     trail.log(core, result.as_ref().err().map(|fault| (fault.status, fault.cause)));
+    let version = echo.filter(|_| !path.legacy);
     let mut response = match result {
-        Ok(body) => answer::json(StatusCode::OK, body),
+        Ok(body) => return shape(version).answer(StatusCode::OK, body, id),
         Err(fault) => refuse(&fault, &core.authenticator.challenge(&base.url())),
     };
-    let request = answer::id(&trail.request);
+    let request = answer::id(id);
     let headers = response.headers_mut();
     for name in &REQUEST_ID {
         headers.insert(name, request.clone());
     }
-    if let Some(version) = echo.filter(|_| !path.legacy) {
+    tell_version(version, headers);
+    response
+}
+
+/// The headers of answers in this version.
+fn shape(version: Option<Microversion>) -> &'static Shape {
+    /// By minor version; there is no 2.0, and in its place those that speak of no version.
+    static SHAPES: [OnceLock<Shape>; Microversion::MAX.0 as usize + 1] =
+        [const { OnceLock::new() }; Microversion::MAX.0 as usize + 1];
+    let place = version.map_or(0, |Microversion(minor)| minor.min(Microversion::MAX.0) as usize);
+    SHAPES[place].get_or_init(|| Shape::new(&REQUEST_ID, |headers| tell_version(version, headers)))
+}
+
+fn tell_version(version: Option<Microversion>, headers: &mut HeaderMap) {
+    if let Some(version) = version {
         version.set(headers);
         headers.insert(VARY, HeaderValue::from_static("OpenStack-API-Version, X-OpenStack-Nova-API-Version"));
     }
-    response
 }
 
 async fn run<'a>(
@@ -152,7 +169,7 @@ async fn read(call: &Call, body: &mut Payload, route: &Route<'_>) -> Result<Sent
     if !matches!(route, Route::RemoteConsoles(_) | Route::Action(_)) {
         return Ok(Sent::Any(Value::Null));
     }
-    Sent::read(&body.as_mut().await?).map_err(|_| Fault::malformed_body())
+    Sent::read(&body.read().await?).map_err(|_| Fault::malformed_body())
 }
 
 fn refuse(fault: &Fault, challenge: &str) -> Response<Full<Bytes>> {

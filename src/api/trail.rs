@@ -1,7 +1,7 @@
 //! What the log says of a request, gathered on its way.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use hyper::StatusCode;
 
@@ -18,6 +18,8 @@ use super::{Call, Core, cause};
 /// One request's part in the log.
 pub(super) struct Trail<'a> {
     pub(super) request: RequestId,
+    /// Its text, made once for log and headers.
+    id: &'a str,
     /// Where it came from.
     pub(super) source: Option<IpAddr>,
     pub(super) dialect: Dialect,
@@ -30,10 +32,10 @@ pub(super) struct Trail<'a> {
     issued: Option<(crate::ids::GrantId, String)>,
 }
 
-impl Trail<'_> {
-    pub(super) fn new(call: &Call, dialect: Dialect, route: &'static str) -> Self {
+impl<'a> Trail<'a> {
+    pub(super) fn new((call, id): (&Call, &'a str), dialect: Dialect, route: &'static str) -> Self {
         let (request, source) = (call.request, call.source);
-        Self { request, source, dialect, route, caller: None, target: None, protocol: None, issued: None }
+        Self { request, id, source, dialect, route, caller: None, target: None, protocol: None, issued: None }
     }
 
     /// Which way the request came.
@@ -52,7 +54,7 @@ impl Trail<'_> {
     pub(super) fn log(&self, core: &Core, refused: Option<(StatusCode, &'static str)>) {
         let user = self.caller.as_ref().map(|caller| caller.user.as_str());
         let project = self.caller.as_ref().map(|caller| caller.project.as_str());
-        let (request, route, target) = (&self.request, self.route, self.target);
+        let (request, route, target) = (self.id, self.route, self.target);
         let (dialect, protocol) = (self.dialect.as_str(), self.protocol.map(Protocol::as_str));
         match (refused, &self.issued) {
             // Clients look a name up as if it were an id first: no refusal worth a line.
@@ -70,8 +72,8 @@ impl Trail<'_> {
                 core.audit.record(|| self.refusal(status, cause));
             }
             (None, Some((grant, token))) => {
-                let enabled = tracing::enabled!(tracing::Level::INFO);
-                if enabled && !log::line(module_path!(), "console issued", |line| self.fields(line)) {
+                static ON: LazyLock<bool> = LazyLock::new(|| tracing::enabled!(tracing::Level::INFO));
+                if !log::line(&ON, module_path!(), "console issued", |line| self.fields(line)) {
                     // The same as `Trail::fields` says; a test holds one to the other.
                     tracing::info!(
                         %request, dialect, route, target, project, user, protocol, %grant, token,
@@ -86,7 +88,7 @@ impl Trail<'_> {
     /// The fields of the line that a console was issued.
     fn fields(&self, line: &mut Fields<'_>) {
         let caller = self.caller.as_ref();
-        line.uuid(name!("request"), RequestId::PREFIX, Some(self.request.0));
+        line.word(name!("request"), Some(self.id));
         line.word(name!("dialect"), Some(self.dialect.as_str()));
         line.word(name!("route"), Some(self.route));
         line.text(name!("target"), self.target);
@@ -134,8 +136,11 @@ mod tests {
     #[test]
     fn both_ways_to_the_log_say_the_same_byte_for_byte() {
         let fixture = Fixture::new();
+        let request = RequestId(Uuid::from_u128(1));
+        let id = request.to_string();
         let mut trail = Trail {
-            request: RequestId(Uuid::from_u128(1)),
+            request,
+            id: &id,
             source: None,
             dialect: Dialect::Otc,
             route: "/v2.1/servers/{id}/action",

@@ -29,7 +29,7 @@ mod client;
 #[cfg(test)]
 mod tests;
 
-use cache::{Answer, Cache, Flight, Outcome, Place};
+use cache::{Answer, Cache, Flight, Key, Outcome, Place};
 use client::{Client, Failure, Scope, ServiceToken, Verdict};
 
 /// Look-ups under way at once. Keystone's workers are a handful; more would only queue there, out of our sight.
@@ -94,21 +94,20 @@ impl Keystone {
 
     /// What is known of the token, or where the answer will be.
     pub(super) fn look(&self, token: &[u8]) -> Found {
-        let text = std::str::from_utf8(token).ok();
-        let plausible = |text: &&str| {
-            (1..=LONGEST_TOKEN).contains(&text.len())
-                && text.bytes().fold(true, |all, b| all & b.is_ascii_graphic())
-        };
-        let Some(token) = text.filter(plausible) else {
+        let plausible = (1..=LONGEST_TOKEN).contains(&token.len())
+            && token.iter().fold(true, |all, b| all & b.is_ascii_graphic());
+        if !plausible {
             return Found::Known(Err(AuthError::Unauthenticated));
-        };
-        let key: [u8; 32] = Sha256::digest(token).into();
+        }
+        let key = Key(Sha256::digest(token).into());
         match self.0.cache.enter(key, self.0.clock.now()) {
             Place::Known(outcome) => Found::Known(outcome),
             Place::Full => Found::Known(Err(AuthError::Unavailable)),
             Place::Flying(answer) => Found::Coming(answer),
             Place::First(flight) => {
-                let (answer, shared, token) = (flight.answer(), Arc::clone(&self.0), token.to_owned());
+                let (answer, shared) = (flight.answer(), Arc::clone(&self.0));
+                // ASCII, all of it.
+                let token = String::from_utf8_lossy(token).into_owned();
                 // A task of its own: the others wait for it even if this request's client hangs up.
                 tokio::spawn(async move { shared.look_up(flight, &token).await });
                 Found::Coming(answer)

@@ -74,8 +74,8 @@ pub enum Identified {
     Signed(Signed),
 }
 
-/// A credential that takes time.
-type Waiting<'a> = Pin<Box<dyn Future<Output = Result<Arc<Caller>, AuthError>> + Send + 'a>>;
+/// A caller that takes time to be known.
+pub type Waiting<'a> = Pin<Box<dyn Future<Output = Result<Arc<Caller>, AuthError>> + Send + 'a>>;
 
 /// Turns a request's credential into a [`Caller`].
 #[derive(Debug)]
@@ -121,20 +121,13 @@ impl Authenticator {
         Self::of(&auth, &Clock::system(), None)
     }
 
-    /// The caller this head speaks for, or a signature that the body has to bear out.
+    /// The caller this head speaks for, or a signature that the body has to bear out; refused as [`AuthError`] says,
+    /// never assumed.
     ///
     /// # Errors
-    /// As [`AuthError`] says; a caller is known or refused, never assumed.
-    pub async fn authenticate(&self, head: &Head<'_>) -> Result<Identified, AuthError> {
-        match self.look(head) {
-            Ok(found) => found,
-            // Those that wait are few, and what they need is large: it is not moved about with every request.
-            Err(waiting) => waiting.await.map(Identified::Caller),
-        }
-    }
-
-    /// What can be said without waiting for anybody, or what there is to wait for.
-    fn look<'a>(&'a self, head: &Head<'a>) -> Result<Result<Identified, AuthError>, Waiting<'a>> {
+    /// If that cannot be said without waiting: what there is to wait for. Those that wait are few, and what they need is
+    /// large: it is not moved about with every request.
+    pub fn authenticate<'a>(&'a self, head: &Head<'a>) -> Result<Result<Identified, AuthError>, Waiting<'a>> {
         let (token, authorization) =
             match (single(head.headers, &TOKEN), single(head.headers, &AUTHORIZATION)) {
                 (Ok(token), Ok(authorization)) => (token, authorization),

@@ -10,7 +10,6 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
-use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -43,14 +42,16 @@ pub(super) fn line(
     message: &str,
     fields: impl FnOnce(&mut Fields<'_>),
 ) {
-    with_buffer(|buffer| {
-        buffer.begin(clock::date(), level);
-        let mut line = Fields(&mut buffer.text);
-        line.word(name!("message"), Some(message));
-        fields(&mut line);
-        line.word(name!("module"), Some(module));
-        buffer.text.push_str("}\n");
-        lines.push(buffer.text.as_bytes(), is_urgent(level));
+    with_buffer(|Buffer { stamp, .. }| {
+        let time = stamp.text(clock::date());
+        lines.make(is_urgent(level), |text| {
+            begin(text, time, level);
+            let mut line = Fields(text);
+            line.word(name!("message"), Some(message));
+            fields(&mut line);
+            line.word(name!("module"), Some(module));
+            text.push_str("}\n");
+        });
     });
 }
 
@@ -75,9 +76,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Json {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let span = context.event_span(event);
         let urgent = is_urgent(*event.metadata().level());
-        with_buffer(|buffer| {
-            buffer.begin(clock::date(), *event.metadata().level());
-            let text = &mut buffer.text;
+        with_buffer(|Buffer { text, stamp }| {
+            text.clear();
+            begin(text, stamp.text(clock::date()), *event.metadata().level());
             event.record(&mut Object(text));
             text.push_str(",\"module\":");
             quote(text, event.metadata().target());
@@ -116,13 +117,10 @@ struct Buffer {
     stamp: Stamp,
 }
 
-impl Buffer {
-    /// A new line, up to its level.
-    fn begin(&mut self, now: SystemTime, level: Level) {
-        self.text.clear();
-        for part in ["{\"timestamp\":\"", self.stamp.text(now), "\",\"level\":\"", level.as_str(), "\""] {
-            self.text.push_str(part);
-        }
+/// Begins a line, up to its level.
+fn begin(line: &mut String, time: &str, level: Level) {
+    for part in ["{\"timestamp\":\"", time, "\",\"level\":\"", level.as_str(), "\""] {
+        line.push_str(part);
     }
 }
 

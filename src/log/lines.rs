@@ -24,7 +24,7 @@ const FULL: usize = 256 * 1024;
 pub(super) struct Lines(Arc<Shared>, Thread);
 
 struct Shared {
-    waiting: Mutex<Vec<u8>>,
+    waiting: Mutex<String>,
     /// Whoever has this writes, so that lines stay in their order. Taken before `waiting`.
     out: Mutex<Out>,
 }
@@ -32,13 +32,13 @@ struct Shared {
 struct Out {
     sink: Box<dyn Write + Send>,
     /// The lines being written; empty, with its room, in between.
-    taken: Vec<u8>,
+    taken: String,
 }
 
 impl Lines {
     /// The way to `sink`, and a thread for it.
     pub(super) fn start(sink: impl Write + Send + 'static) -> io::Result<Self> {
-        let out = Mutex::new(Out { sink: Box::new(sink), taken: Vec::new() });
+        let out = Mutex::new(Out { sink: Box::new(sink), taken: String::new() });
         let shared = Arc::new(Shared { waiting: Mutex::default(), out });
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name("log".to_owned()).spawn(move || theirs.serve())?;
@@ -47,9 +47,18 @@ impl Lines {
 
     /// Sends a line, its end included, on its way; if it is `urgent`, returns when it is written.
     pub(super) fn push(&self, line: &[u8], urgent: bool) {
+        self.make(urgent, |waiting| waiting.push_str(&String::from_utf8_lossy(line)));
+    }
+
+    /// As [`Lines::push`], of a line that is made where it is taken from. To copy it there takes as long: the memory was
+    /// last the log's thread's, on another processor, and is waited for. `line` appends, and logs nothing itself.
+    pub(super) fn make(&self, urgent: bool, line: impl FnOnce(&mut String)) {
         let mut waiting = lock(&self.0.waiting);
         let first = waiting.is_empty();
-        waiting.extend_from_slice(line);
+        let mut making = Making { whole: waiting.len(), text: &mut waiting };
+        line(making.text);
+        making.whole = making.text.len();
+        drop(making);
         let full = waiting.len() >= FULL;
         drop(waiting);
         if urgent || full {
@@ -62,6 +71,18 @@ impl Lines {
     /// Returns once everything pushed so far is written.
     pub(super) fn flush(&self) {
         self.0.flush();
+    }
+}
+
+/// A line in the making, after `whole` bytes of others; dropped in a panic, it takes back what there is of it.
+struct Making<'a> {
+    text: &'a mut String,
+    whole: usize,
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.text.truncate(self.whole);
     }
 }
 
@@ -83,7 +104,7 @@ impl Shared {
         let Out { sink, taken } = &mut *out;
         std::mem::swap(&mut *lock(&self.waiting), taken);
         // Where would a log that cannot be written be complained about?
-        let _ = sink.write_all(taken).and_then(|()| sink.flush());
+        let _ = sink.write_all(taken.as_bytes()).and_then(|()| sink.flush());
         taken.clear();
     }
 }
@@ -199,6 +220,22 @@ mod tests {
             next[name] += 1;
         }
         assert_eq!(next, [EACH; 8]);
+    }
+
+    #[test]
+    fn a_panic_leaves_no_half_of_a_line() {
+        let sink = Sink::default();
+        let lines = Lines::start(sink.clone()).unwrap();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            lines.make(false, |text| {
+                text.push_str("half");
+                panic!("in the middle");
+            });
+        }));
+        assert!(panicked.is_err());
+        lines.make(true, |text| text.push_str("whole\n"));
+        lines.push(b"\xff odd\n", true);
+        assert_eq!(sink.text(), "whole\n\u{fffd} odd\n");
     }
 
     #[test]

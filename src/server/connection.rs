@@ -193,6 +193,9 @@ enum Answering<'a> {
 
 impl Client {
     /// Upgrades go to the proxy, pages to the web, the rest to the API. One listener may do it all.
+    ///
+    /// Inlined, or the request would be copied on its way in.
+    #[inline(always)]
     fn begin(&self, mut request: Request<Incoming>) -> Answering<'_> {
         if let Some(refused) = oversized(&request) {
             return Answering::Done(refused);

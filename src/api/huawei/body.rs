@@ -23,7 +23,7 @@ impl Pair {
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", message));
         }
         // SDKs send nothing if they were given nothing.
-        let body = Sent::read(&body.as_mut().await?).map_err(|_| Refusal::malformed_body())?;
+        let body = Sent::read(&body.read().await?).map_err(|_| Refusal::malformed_body())?;
         let right = Named { outer: "remote_console", protocol: Some(self.protocol), kind: Some(self.kind) };
         if body.named() == Some(right) {
             return Ok(());

@@ -190,7 +190,7 @@ async fn open<'a>(
         options,
         template,
     };
-    let issued = at.core.issuer().issue(&ask).await.map_err(|error| {
+    let issued = at.core.issue(&ask).await.map_err(|error| {
         // The lifetime is our own configuration's; a caller can neither choose nor mend it.
         let fault = Fault::issue(&error, id);
         let ours = fault.cause == "lifetime";

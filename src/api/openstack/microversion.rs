@@ -1,10 +1,9 @@
 //! Microversions (nova API guide, "Microversions"): which version of the API a request speaks.
 
-use std::sync::LazyLock;
-
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, StatusCode};
 
+use super::super::answer::set;
 use super::fault::Fault;
 
 /// The header of all OpenStack services: `compute 2.N`, among others' perhaps.
@@ -37,19 +36,8 @@ impl Microversion {
 
     /// Tells the client which version it was answered in, under both names.
     pub(super) fn set(self, headers: &mut HeaderMap) {
-        static TEXTS: LazyLock<Vec<[HeaderValue; 2]>> = LazyLock::new(|| {
-            // Visible ASCII.
-            let value = |text: String| text.try_into().unwrap_or_else(|_| HeaderValue::from_static("2.1"));
-            let texts = |minor| {
-                let version = Microversion(minor);
-                [value(format!("compute {version}")), value(version.to_string())]
-            };
-            (0..=Microversion::MAX.0).map(texts).collect()
-        });
-        if let Some([common, legacy]) = TEXTS.get(self.0 as usize) {
-            headers.insert(&HEADER, common.clone());
-            headers.insert(&LEGACY_HEADER, legacy.clone());
-        }
+        set(headers, HEADER.clone(), &format!("compute {self}"));
+        set(headers, LEGACY_HEADER.clone(), &self.to_string());
     }
 
     fn parse(text: &str) -> Result<Self, Fault> {
