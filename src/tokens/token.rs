@@ -243,7 +243,8 @@ mod tests {
     #[test]
     fn a_fingerprint_is_siphash_2_4_under_its_key() {
         // Computed with a SipHash-2-4 in Python that gives the paper's own value, a129ca6149be45e5, for its example.
-        let counted = std::array::from_fn(|at| at as u8);
+        let mut counted = [0; 32];
+        counted.iter_mut().zip(0..).for_each(|(byte, at)| *byte = at);
         let (key, count) = (counted[..16].try_into().unwrap(), TokenKey(counted));
         assert_eq!(Fingerprinter::with_key(&key).fingerprint(&count), "7127512f72f27cce");
         let zero = Fingerprinter::with_key(&[0; 16]);
