@@ -29,8 +29,8 @@ const RATE: f64 = 0.5;
 /// What a set-up's CPU may be of one with the store in memory.
 const COST: f64 = 1.3;
 
-/// Who claims at the same time.
-const CALLERS: usize = 64;
+/// Who claims at the same time: one after the other, some, and as many as fill the Redis.
+const CALLERS: [usize; 3] = [1, 8, 64];
 
 const ROUNDS: usize = 5;
 const TTL: Duration = Duration::from_secs(600);
@@ -83,13 +83,28 @@ fn calls(port: u16, server: &Process, size: Size) {
     let TokenStore::Redis(settings) = config.tokens.store else { unreachable!("a Redis was asked for") };
     let store = RedisStore::open(&settings).expect("a store");
     let (bare, script) = bare(port);
-    let runtime = runtime();
     // As a worker does.
     store.come_near();
+    let runtime = runtime();
+    for callers in CALLERS {
+        rates(&runtime, &store, (&bare, &script), server, (size, callers));
+    }
+}
+
+/// The same with so many callers.
+fn rates(
+    runtime: &Runtime,
+    store: &RedisStore,
+    (bare, script): (&MultiplexedConnection, &str),
+    server: &Process,
+    (size, callers): (Size, usize),
+) {
+    // One alone takes its time.
+    let tokens = size.tokens * callers.clamp(8, 40) / 40;
     let (mut ours, mut theirs, mut share) = (Vec::new(), Vec::new(), [Vec::new(), Vec::new()]);
     for _ in 0..size.rounds {
-        let keys: Vec<_> = (0..size.tokens).map(|_| key()).collect();
-        runtime.block_on(each(size.tokens, async |at| {
+        let keys: Vec<_> = (0..tokens).map(|_| key()).collect();
+        runtime.block_on(each(tokens, 64, async |at| {
             store.create(keys[at], grant(), TTL, 0).await.expect("a token");
         }));
         let spent = async |at: usize| {
@@ -100,7 +115,7 @@ fn calls(port: u16, server: &Process, size: Size) {
         let twice = async |_| {
             for _ in 0..2 {
                 let mut call = redis::cmd("EVALSHA");
-                let answer = call.arg(&script).arg(0).query_async(&mut bare.clone()).await;
+                let answer = call.arg(script).arg(0).query_async(&mut bare.clone()).await;
                 assert_eq!(answer, Ok(1_i64));
             }
         };
@@ -108,15 +123,16 @@ fn calls(port: u16, server: &Process, size: Size) {
             let (before, begun) = (cpu(server.id()), Instant::now());
             work();
             let seconds = begun.elapsed().as_secs_f64();
-            rates.push(size.tokens as f64 / seconds);
+            rates.push(tokens as f64 / seconds);
             share.push((cpu(server.id()) - before) / seconds);
         };
         let [our_share, their_share] = &mut share;
-        timed(&mut theirs, their_share, &mut || runtime.block_on(each(size.tokens, twice)));
-        timed(&mut ours, our_share, &mut || runtime.block_on(each(size.tokens, spent)));
+        timed(&mut theirs, their_share, &mut || runtime.block_on(each(tokens, callers, twice)));
+        timed(&mut ours, our_share, &mut || runtime.block_on(each(tokens, callers, spent)));
     }
     let (ours, theirs) = (median(ours), median(theirs));
     let [our_share, their_share] = share.map(|share| 100.0 * median(share));
+    println!("callers at the same time: {callers}");
     println!("claim + confirm:    {ours:.0}/s, the server's share of a core {our_share:.0} %");
     println!("two bare EVALSHA:   {theirs:.0}/s, the server's share of a core {their_share:.0} %");
     let ratio = ours / theirs;
@@ -140,10 +156,10 @@ fn bare(port: u16) -> (MultiplexedConnection, String) {
     take.recv().expect("a connection")
 }
 
-/// Does `work` for each of so many, [`CALLERS`] at a time.
-async fn each(count: usize, work: impl AsyncFn(usize)) {
+/// Does `work` for each of so many, by so many callers at a time.
+async fn each(count: usize, callers: usize, work: impl AsyncFn(usize)) {
     let next = AtomicUsize::new(0);
-    let callers = (0..CALLERS).map(|_| async {
+    let callers = (0..callers).map(|_| async {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             if at >= count {

@@ -62,13 +62,6 @@ impl Fields<'_> {
         decimal(self.0, number);
     }
 
-    /// What needs no quotes: `true`, `null`.
-    #[inline(always)]
-    pub fn plain(&mut self, Name(name): Name, value: &str) {
-        self.0.push_str(name.strip_suffix('"').unwrap_or(name));
-        self.0.push_str(value);
-    }
-
     /// As a string.
     pub fn address(&mut self, Name(name): Name, address: Option<IpAddr>) {
         let Some(address) = address else { return };

@@ -53,11 +53,6 @@ impl Body {
         Self(text.into())
     }
 
-    /// Of JSON that is there.
-    pub(super) fn rendered(text: String) -> Self {
-        Self(text.into())
-    }
-
     /// Of what is no map with computed keys, so that it cannot fail.
     pub(super) fn of(value: &impl Serialize) -> Self {
         let mut text = Vec::with_capacity(256);

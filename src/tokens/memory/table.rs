@@ -1,5 +1,6 @@
 //! The memory store's table: every step is one record under its part's lock; nothing here awaits.
 
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,20 +15,21 @@ use super::outstanding::Outstanding;
 use super::pack::{Packed, PackedState};
 use super::slots::{self, Slots};
 
-/// Parts of the table, each with its lock, which is held for a tenth of a microsecond: a dozen threads that did nothing
-/// but issue would meet in them one time in ten. Of more parts each uses a freed slot so much later, when the processor
-/// no longer has it at hand: with 8, a request for a console took a quarter of a microsecond longer.
-const PARTS: usize = 4;
+/// Parts of the table for each of the machine's processors, each part with its lock, which is held for a tenth of a
+/// microsecond: threads that did nothing but issue would meet in them one time in ten. Of more parts each uses a freed
+/// slot so much later, when the processor no longer has it at hand: with four times as many, a request for a console
+/// took a quarter of a microsecond longer.
+const PARTS_EACH: usize = 2;
+
+/// Parts on the largest machines.
+const MOST_PARTS: usize = 64;
 
 /// Slots that are looked at under one lock.
 const CHUNK: usize = 128;
 
-/// Each sweep looks at one chunk in so many of one part: at a million records it holds its thread for a millisecond or
-/// so.
-const STEPS: usize = 16;
-
-/// So many sweeps look at every record.
-pub(super) const SWEEPS: usize = PARTS * STEPS;
+/// So many sweeps look at every record, a chunk in each so many: at a million records one holds its thread for a
+/// millisecond or so.
+pub(super) const SWEEPS: usize = MOST_PARTS;
 
 /// Slots in which a full part looks for dead records, for a new one's place: those it frees are used next, while the
 /// processor still has them at hand.
@@ -140,8 +142,10 @@ struct Kept {
 
 impl Table {
     pub(super) fn new(capacity: usize) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let parts = (processors.next_power_of_two() * PARTS_EACH).min(MOST_PARTS);
         Self {
-            parts: (0..PARTS).map(|_| Part::default()).collect(),
+            parts: (0..parts).map(|_| Part::default()).collect(),
             capacity: capacity.min(slots::MOST),
             held: AtomicUsize::new(0),
             next_sweep: AtomicUsize::new(0),
@@ -335,8 +339,10 @@ impl Table {
 
     fn sweep_next(&self, now: u64) -> usize {
         let turn = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SWEEPS;
-        let part = &self.parts[turn / STEPS];
-        self.free_dead(now, |keep| retain(part, (turn % STEPS, STEPS), keep))
+        // Powers of two, both.
+        let steps = SWEEPS / self.parts.len();
+        let part = &self.parts[turn / steps];
+        self.free_dead(now, |keep| retain(part, (turn % steps, steps), keep))
     }
 
     /// Lets `retain` go through some records, and frees the dead ones; returns how many.
@@ -454,7 +460,7 @@ impl Table {
     }
 
     fn part(&self, key: &TokenKey) -> MutexGuard<'_, Slots<Record>> {
-        lock(&self.parts[usize::from(key.as_bytes()[0]) % PARTS])
+        lock(&self.parts[usize::from(key.as_bytes()[0]) % self.parts.len()])
     }
 }
 

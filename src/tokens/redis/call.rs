@@ -100,6 +100,11 @@ impl Call {
         [self.keys, self.ends.len() - self.keys]
     }
 
+    /// How many bytes its keys and arguments are.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
     fn words(&self) -> impl Iterator<Item = &[u8]> {
         let begins = std::iter::once(&0).chain(&self.ends);
         begins.zip(&self.ends).map(|(&from, &to)| &self.text[from..to])

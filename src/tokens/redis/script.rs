@@ -120,6 +120,12 @@ const READABLE: usize = 32;
 /// but for many sessions that leave.
 const WORDS: usize = 90;
 
+/// Words of a batch beside keys and arguments: command, name, how many keys, the steps.
+const FRAME_WORDS: usize = 4;
+
+/// Room for them in bytes; three of the steps' for each step.
+const FRAME: usize = 64 + 3 * super::queue::MOST;
+
 /// The scripts and the library, and the names Redis knows them by.
 #[derive(Clone)]
 pub(super) struct Scripts {
@@ -208,10 +214,9 @@ impl Scripts {
 
     /// Several steps, which all have to be such: by the library, or as a script.
     pub(super) fn batch(&self, calls: &[Call], function: bool) -> Cmd {
-        let mut command = match function {
-            true => redis::cmd("FCALL"),
-            false => redis::cmd("EVALSHA"),
-        };
+        let words = calls.iter().flat_map(Call::counts).sum::<usize>() + FRAME_WORDS;
+        let mut command = Cmd::with_capacity(words, calls.iter().map(Call::len).sum::<usize>() + FRAME);
+        command.arg(if function { "FCALL" } else { "EVALSHA" });
         match function {
             true => command.arg(format!("{}_batch", self.library.name)),
             false => command.arg(&self.library.batch.hash),
