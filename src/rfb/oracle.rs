@@ -176,7 +176,7 @@ pub fn view_only(data: &[u8]) {
 }
 
 /// One input of so many is painted as well: a screen takes a thousand times as long as what asks for it.
-const PAINTED: usize = 16;
+const PAINTED: usize = 256;
 
 /// A viewer of the canvas that says `data` after a good handshake.
 pub fn canvas(data: &[u8]) {
