@@ -108,5 +108,17 @@ async fn the_serial_page_runs_a_command_in_the_guest_and_shows_its_output() {
     page.type_text("echo answer-$((6*7))").await;
     page.key("Enter").await;
     page.wait_for(&shows("answer-42")).await;
+    // A line is as high as what hangs below it: an underscore of this font would else be cut off.
+    let fits = "(() => {
+        const rows = document.querySelector('.xterm-rows');
+        const { fontSize, fontFamily } = getComputedStyle(rows);
+        const context = document.createElement('canvas').getContext('2d');
+        context.font = `${fontSize} ${fontFamily}`;
+        const font = context.measureText('_');
+        const height = rows.firstElementChild.getBoundingClientRect().height;
+        const baseline = (height + font.fontBoundingBoxAscent - font.fontBoundingBoxDescent) / 2;
+        return Math.floor(baseline) + font.actualBoundingBoxDescent <= height;
+    })()";
+    assert!(page.eval::<bool>(fits).await);
     assert_eq!(page.violations().await, Vec::<String>::new());
 }

@@ -22,6 +22,9 @@ const REPLY = /^\x1b(\[[?>]?[\d;]*(c|n|R|\$y|t)|\[[IO]|\]|P)/;
 
 const [SMALLEST, LARGEST] = [8, 32];
 
+/** A cell as high as the font is measured cuts off the underscores of some, DejaVu Sans Mono at 14 pixels among them. */
+const LINE_HEIGHT = 1.1;
+
 /** Text from the machine names the address, so opening one takes a deliberate click. */
 function openLink(event, address) {
   if (!event.ctrlKey && !event.metaKey) return;
@@ -51,6 +54,7 @@ export class Terminal {
       cursorBlink: true,
       fontFamily: FONT,
       fontSize: preferences.get('fontSize', 14),
+      lineHeight: LINE_HEIGHT,
       linkHandler: { activate: openLink, hover, leave },
       macOptionIsMeta: true,
       minimumContrastRatio: 4.5, // programs pick colours for a dark background, or for a light one
