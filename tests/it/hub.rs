@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use serial2_tokio::SerialPort;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::support::fleet::{ADMIN, until_listed};
 use crate::support::line::{Pair, listens};
 use crate::support::news::Viewer;
 use crate::support::qemu::{Guest, Options, PROMPT};
@@ -18,7 +19,7 @@ const VM: &str = "6c1f2a90-0000-4000-8000-000000000001";
 /// A server whose one line is shared; `more` goes into its table.
 async fn serve(serial: &str, more: &str) -> Running {
     let consoles = format!("serial = \"{serial}\"\nserial_viewers = \"hub\"\n{more}");
-    Running::start(&target(VM, "bm1", &consoles)).await
+    Running::start(&format!("[admin]\ntoken = \"{ADMIN}\"\n{}", target(VM, "bm1", &consoles))).await
 }
 
 async fn join(server: &Running) -> Viewer {
@@ -239,6 +240,8 @@ async fn a_grant_may_be_stricter_than_its_target() {
     let mut thief = Viewer::open(&server, &thief, "").await;
     assert_eq!(viewer::closed(&mut first.socket).await, (1008, "taken over by another viewer".to_owned()));
     assert_eq!(viewer::goodbye(&mut thief.socket).await.0, 1000);
+    // The goodbye is answered before the seat is free.
+    until_listed(server.at.admin, 0).await;
     // The refused link is still good, and now its viewer is alone for good.
     let _alone = Viewer::open(&server, &alone, "").await;
     for wish in [json!({}), json!({"viewers": "share"}), json!({"viewers": "steal"})] {
