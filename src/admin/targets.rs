@@ -59,12 +59,14 @@ pub(super) fn list(registry: &Registry, query: &str) -> Result<Reply, Refusal> {
 
 /// `GET /v1/targets/{id}`.
 pub(super) fn show(registry: &Registry, id: &TargetId) -> Result<Reply, Refusal> {
-    if let Some(entry) = registry.inventory().find(id) {
-        return Ok(one(registry, &entry, StatusCode::OK));
-    }
-    Err(match registry.registered(id).map(|one| one.target) {
-        Some(Err(reason)) => RegistryError::Unusable(reason).into(),
-        _ => RegistryError::Unknown.into(),
+    Ok(one(registry, &*find(registry, id)?, StatusCode::OK))
+}
+
+/// What is served under this id, or why nothing is.
+fn find(registry: &Registry, id: &TargetId) -> Result<Arc<Entry>, RegistryError> {
+    registry.inventory().find(id).ok_or_else(|| match registry.registered(id).map(|one| one.target) {
+        Some(Err(reason)) => RegistryError::Unusable(reason),
+        _ => RegistryError::Unknown,
     })
 }
 
@@ -131,7 +133,8 @@ pub(super) async fn put(
     let target = read.map_err(|_| Refusal::crashed())??;
     let work = async move { registrar.put(target, expected).await };
     let change = change(admin, &id, (asked, "target-put"), work).await?;
-    let entry = admin.registry.inventory().find(&id).ok_or(RegistryError::Unknown)?;
+    // Another member may have sealed it anew meanwhile, with a key that is not known here.
+    let entry = find(&admin.registry, &id)?;
     let status = if change.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(one(&admin.registry, &entry, status))
 }

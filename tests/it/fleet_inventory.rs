@@ -205,9 +205,10 @@ async fn who_starts_while_the_store_is_away_is_not_ready_until_it_has_the_target
 async fn a_member_with_another_key_says_so_and_serves_what_it_can() {
     let (redis, dir, line) = (Redis::start(&[]), temp::dir(), Console::new(Manner::Echo).await);
     let store = by(&redis.url());
-    let both = Running::with(config(&settings(dir.path(), &store, &["b2", "a1"])));
     let old = Running::with(config(&settings(dir.path(), &store, &["a1"])));
     assert_eq!(put(old.at.admin, VM, &serial(&line)).await.status, 201);
+    // Only now: it seals anew what it finds, and the other could no longer read it.
+    let both = Running::with(config(&settings(dir.path(), &store, &["b2", "a1"])));
     assert_eq!(put(both.at.admin, OTHER, &serial(&line)).await.status, 201);
     console(&both, &both, VM).await;
     let path = format!("/v1/targets/{OTHER}");
