@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tokio::net::UdpSocket;
 use tokio::process::Command;
 
+use crate::support::fleet::{ADMIN, until_listed};
 use crate::support::process::Process;
 use crate::support::server::{Running, Socket, open, refused, target};
 use crate::support::{PATIENCE, program, temp, viewer};
@@ -17,7 +18,7 @@ const VM: &str = "6c1f2a90-0000-4000-8000-000000000001";
 async fn serve(program: &Path, args: &[&str], more: &str) -> Running {
     let consoles =
         format!("serial = \"command:{}\"\n[target.serial_line]\nargs = {args:?}\n{more}", program.display());
-    Running::start(&target(VM, "bm1", &consoles)).await
+    Running::start(&format!("[admin]\ntoken = \"{ADMIN}\"\n{}", target(VM, "bm1", &consoles))).await
 }
 
 async fn watch(server: &Running) -> Socket {
@@ -129,19 +130,20 @@ impl Bmc {
     async fn start() -> Self {
         let dir = temp::dir();
         let path = dir.path().display();
-        // Held until the simulator has it, so that nobody else gets the number.
+        // The simulator locks its line by this name alone, whatever folder it is in: that of another test run too.
+        let line = format!("sol-{}", std::process::id());
         let port = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let mut command = Command::new(program("socat"));
-        command.arg(format!("pty,raw,echo=0,link={path}/sol"));
+        command.arg(format!("pty,raw,echo=0,link={path}/{line}"));
         command.arg("exec:/bin/sh -i,pty,stderr,setsid,ctty");
         command.env("PS1", "bmc$ ");
         let mut console = Process::start("socat", command, dir.path());
-        let pty = dir.path().join("sol");
+        let pty = dir.path().join(&line);
         console.ready("its pty", async || pty.exists().then_some(())).await;
         let lan = format!(
             "name \"sim\"\nset_working_mc 0x20\n  startlan 1\n    addr 127.0.0.1 {port}\n    priv_limit admin\n    \
              allowed_auths_admin none md2 md5 straight\n    guid a123456789abcdefa123456789abcdef\n  endlan\n  \
-             sol \"{path}/sol\" 115200 history=4000 historyfru=10\n  user 1 true \"\" \"test\" user 10 none md2 md5 straight\n  \
+             sol \"{path}/{line}\" 115200 history=4000 historyfru=10\n  user 1 true \"\" \"test\" user 10 none md2 md5 straight\n  \
              user 2 true \"console\" \"sesame\" admin 10 none md2 md5 straight\n"
         );
         let emulator = "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr\nmc_enable 0x20\n";
@@ -185,6 +187,8 @@ async fn serial_over_lan_by_ipmitool() {
     viewer::send(&mut socket, b"echo answer-$((6*7))\r").await;
     reads(&mut socket, "answer-42").await;
     assert_eq!(viewer::goodbye(&mut socket).await.0, 1000);
+    // The goodbye is answered before the seat is free.
+    until_listed(server.at.admin, 0).await;
     // And again: no further, for the simulator says little to a second session.
     let mut socket = watch(&server).await;
     reads(&mut socket, "SOL Session operational").await;

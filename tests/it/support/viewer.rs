@@ -10,13 +10,17 @@ use super::within;
 
 /// The next data frame's payload. It must be binary.
 pub(crate) async fn frame<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Vec<u8> {
-    loop {
-        match within("a frame", socket.next()).await {
-            Some(Ok(Message::Binary(payload))) => return payload.to_vec(),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            other => panic!("instead of a binary frame: {other:?}"),
+    let frame = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Binary(payload))) => return payload.to_vec(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("instead of a binary frame: {other:?}"),
+            }
         }
-    }
+    };
+    // Pings do not begin it anew: they come for ever.
+    within("a frame", frame).await
 }
 
 /// Sends `payload` as one binary frame.
