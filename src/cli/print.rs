@@ -17,11 +17,11 @@ pub(super) fn error(error: &anyhow::Error) {
     note(format_args!("error: {}", causes(error)));
 }
 
-/// An error and its causes, each once: many a message ends with that of its cause.
+/// An error and its causes, each once: many a message has that of its cause in it.
 pub(super) fn causes(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |mut said, cause| {
         let cause = cause.to_string();
-        if !said.ends_with(&cause) {
+        if !said.contains(&cause) {
             if !said.is_empty() {
                 said += ": ";
             }
@@ -44,6 +44,11 @@ mod tests {
         struct Outer(#[from] std::io::Error);
         let outer = Outer(std::io::Error::other("too old"));
         assert_eq!(causes(&outer.into()), "tokens.store: too old");
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot listen: {0}. Choose another port")]
+        struct Within(#[source] std::io::Error);
+        let within = Within(std::io::Error::other("in use"));
+        assert_eq!(causes(&within.into()), "cannot listen: in use. Choose another port");
         let with = Err::<(), _>(std::io::Error::other("no such file")).context("cannot read a.toml");
         assert_eq!(causes(&with.unwrap_err()), "cannot read a.toml: no such file");
     }
