@@ -150,7 +150,8 @@ pub(super) fn judge(results: &Results, page: &str) -> Vec<Verdict> {
     if let Some(many) = [8000, 1000].into_iter().find(measured) {
         let (plain, tls) = (format!("idle-{many}"), format!("idle-{many}-tls"));
         let label = format!("memory per idle session of {many}, after traffic");
-        rows.push(size(results, &plain, &label, "plain", "kib_after", "KiB", 4.0, false));
+        let plain = size(results, &plain, &label, "plain", "kib_after", "KiB", 4.0, false);
+        rows.push(Verdict { topic: "Memory**: at 100 and 1,000", ..plain });
         rows.push(size(results, &tls, &label, "TLS", "kib_after", "KiB", 16.0, false));
     }
     rows.extend([1000, 8000].map(|many| flatness(results, many)));
