@@ -104,7 +104,8 @@ fn rates(
     let (mut ours, mut theirs) = ([const { Vec::new() }; 3], [const { Vec::new() }; 3]);
     for _ in 0..size.rounds {
         let keys: Vec<_> = (0..tokens).map(|_| key()).collect();
-        runtime.block_on(each(tokens, 64, async |at| {
+        let [.., most] = CALLERS;
+        runtime.block_on(each(tokens, most, async |at| {
             store.create(keys[at], grant(), TTL, 0).await.expect("a token");
         }));
         let spent = async |at: usize| {
