@@ -5,6 +5,9 @@
 //! Each issue writes a line of the audit log and a line of the log, as JSON, by the same code as in production, to
 //! files in memory where there are such. Both servers speak HTTP with the same settings. The limits on callers are
 //! off: they would be what is measured. With `--features jemalloc` both have the allocator of releases.
+//!
+//! The worker has a processor of its own, and the client another, on which it never sleeps. The threads that write
+//! audit log and log run in the time it spins away, and, for a second figure, on the worker's processor.
 
 #![allow(clippy::print_stdout, reason = "a bench's result")]
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
@@ -32,6 +35,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+
+use processors::{Others, Processors};
+
+#[path = "support/processors.rs"]
+mod processors;
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -292,27 +300,46 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn over_http(api: SocketAddr, dialects: &[Ask], rounds: usize, requests: usize) {
     let client =
         tokio::runtime::Builder::new_current_thread().event_interval(8).enable_all().build().unwrap();
+    let processors = Processors::two();
+    let place = |others| processors.iter().for_each(|two| two.place(others));
     println!(
-        "\nHTTP issue on one worker, {CONNECTIONS} connections, medians of {rounds} rounds of {requests}:"
+        "\nHTTP issue on one worker, {CONNECTIONS} connections, medians of {rounds} rounds of {requests}; log and \
+         audit log\nwritten on the client's processor, then on the worker's:"
     );
-    println!("{:<16} {:>12} {:>12} {:>7}", "dialect", "issued/s", "bare/s", "ratio");
+    if processors.is_none() {
+        println!("there is one processor, which all of them share");
+    }
+    println!(
+        "{:<16} {:>12} {:>12} {:>7} {:>14} {:>7}",
+        "dialect", "issued/s", "bare/s", "ratio", "on one, /s", "ratio"
+    );
     for (at, ask) in dialects.iter().enumerate() {
         let request: Arc<[u8]> = wire(ask).into();
         let answer = client.block_on(exchange(api, &request));
         let plain = bare(&answer);
         assert_eq!(client.block_on(exchange(plain, &request)).len(), answer.len(), "answers of one size");
+        let run = |at, others, requests| {
+            place(others);
+            client.block_on(throughput(at, &request, answer.len(), requests))
+        };
         if at == 0 && requests >= REQUESTS {
-            client.block_on(throughput(api, &request, answer.len(), TOKENS + REQUESTS));
+            run(api, Others::Apart, TOKENS + REQUESTS);
         }
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let (mut ours, mut theirs, mut on_one) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
-            ours.push(client.block_on(throughput(api, &request, answer.len(), requests)));
-            theirs.push(client.block_on(throughput(plain, &request, answer.len(), requests)));
+            ours.push(run(api, Others::Apart, requests));
+            theirs.push(run(plain, Others::Apart, requests));
+            on_one.push(run(api, Others::Together, requests));
         }
-        let (ours, theirs) = (median(ours), median(theirs));
-        let ratio = ours / theirs;
+        let (ours, theirs, on_one) = (median(ours), median(theirs), median(on_one));
+        let (ratio, one) = (ours / theirs, on_one / theirs);
         let verdict = if ratio >= MARK { "" } else { "  below the mark of 75 %" };
-        println!("{:<16} {ours:>12.0} {theirs:>12.0} {:>5.0} %{verdict}", ask.0, ratio * 100.0);
+        println!(
+            "{:<16} {ours:>12.0} {theirs:>12.0} {:>5.0} % {on_one:>14.0} {:>5.0} %{verdict}",
+            ask.0,
+            ratio * 100.0,
+            one * 100.0
+        );
     }
 }
 

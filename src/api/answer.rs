@@ -55,7 +55,8 @@ impl Body {
 
     /// Of what is no map with computed keys, so that it cannot fail.
     pub(super) fn of(value: &impl Serialize) -> Self {
-        let mut text = Vec::with_capacity(256);
+        // Room for a console with a long URL.
+        let mut text = Vec::with_capacity(512);
         let _ = serde_json::to_writer(&mut text, value);
         Self(text.into())
     }

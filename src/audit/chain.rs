@@ -10,7 +10,6 @@
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use std::io::Write as _;
 
 use super::event::{Event, Kind};
 
@@ -60,8 +59,10 @@ impl Chain {
     pub(super) fn seal(&mut self, time: &str, event: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         self.seq = self.seq.saturating_add(1);
-        // Into memory: nothing here fails.
-        let _ = write!(out, "{{\"seq\":{},\"time\":\"{time}\",", self.seq);
+        let mut digits = itoa::Buffer::new();
+        for part in ["{\"seq\":", digits.format(self.seq), ",\"time\":\"", time, "\","] {
+            out.extend_from_slice(part.as_bytes());
+        }
         out.extend_from_slice(event);
         self.hash = hash(&self.hash, &out[start..]);
         for part in [TAIL, &self.hash, "\"}\n"] {
@@ -88,9 +89,9 @@ pub(super) fn parse(line: &[u8]) -> Option<(Read, &[u8])> {
 /// The hash of a line whose hashed part is `body`, after a line with the hash `before`.
 pub(super) fn hash(before: &str, body: &[u8]) -> String {
     let digest = Sha256::new().chain_update(before).chain_update(body).finalize();
-    let mut hex = Vec::with_capacity(NOTHING.len());
-    for byte in digest {
-        hex.extend([byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]));
+    let mut hex = vec![0; NOTHING.len()];
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(digest) {
+        pair.copy_from_slice(&[byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]));
     }
     // ASCII, all of it.
     String::from_utf8(hex).unwrap_or_default()

@@ -58,14 +58,16 @@ impl<R> Slots<R> {
     /// Puts a record under a key that has none.
     #[allow(clippy::cast_possible_truncation, reason = "there are at most MOST slots")]
     pub(super) fn insert(&mut self, key: TokenKey, record: R) {
-        let slot = Slot { key, record: Some(record) };
+        let record = Some(record);
         let at = match self.free.pop() {
             Some(at) => {
-                self.slots[at as usize] = slot;
+                // Each where it belongs: put together first, it would be copied once more.
+                let slot = &mut self.slots[at as usize];
+                (slot.key, slot.record) = (key, record);
                 at
             }
             None => {
-                self.slots.push(slot);
+                self.slots.push(Slot { key, record });
                 (self.slots.len() - 1) as u32
             }
         };
