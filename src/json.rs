@@ -62,6 +62,21 @@ impl Fields<'_> {
         decimal(self.0, number);
     }
 
+    /// `true` or `false`.
+    pub fn flag(&mut self, name: Name, flag: bool) {
+        self.plain(name, if flag { "true" } else { "false" });
+    }
+
+    /// A field that is there, and says nothing.
+    pub fn null(&mut self, name: Name) {
+        self.plain(name, "null");
+    }
+
+    fn plain(&mut self, Name(name): Name, value: &str) {
+        self.0.push_str(name.strip_suffix('"').unwrap_or(name));
+        self.0.push_str(value);
+    }
+
     /// As a string.
     pub fn address(&mut self, Name(name): Name, address: Option<IpAddr>) {
         let Some(address) = address else { return };
@@ -132,6 +147,9 @@ mod tests {
         check(&|line| line.uuid(name!("u"), "req-", Some(uuid)), &format!(",\"u\":\"req-{uuid}\""));
         check(&|line| line.uuid(name!("u"), "", Some(uuid)), &format!(",\"u\":\"{uuid}\""));
         check(&|line| line.word(name!("word"), Some("x")), r#","word":"x""#);
+        check(&|line| line.flag(name!("f"), true), r#","f":true"#);
+        check(&|line| line.flag(name!("f"), false), r#","f":false"#);
+        check(&|line| line.null(name!("n")), r#","n":null"#);
         check(&|line| line.text(name!("text"), Some("a\"b")), r#","text":"a\"b""#);
         for number in [0, 7, 10, 65_535, 1_000_000, u64::MAX] {
             check(&|line| line.number(name!("n"), Some(number)), &format!(",\"n\":{number}"));

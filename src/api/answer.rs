@@ -55,9 +55,15 @@ impl Body {
 
     /// Of what is no map with computed keys, so that it cannot fail.
     pub(super) fn of(value: &impl Serialize) -> Self {
-        // Room for a console with a long URL.
-        let mut text = Vec::with_capacity(512);
+        let mut text = Vec::with_capacity(256);
         let _ = serde_json::to_writer(&mut text, value);
+        Self(text.into())
+    }
+}
+
+impl From<String> for Body {
+    /// Of what is JSON already.
+    fn from(text: String) -> Self {
         Self(text.into())
     }
 }

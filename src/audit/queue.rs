@@ -16,7 +16,7 @@ use super::writer::AuditError;
 /// to write to.
 pub(super) const QUEUE: usize = 16_384;
 
-/// Room in bytes that is kept between batches, what gathers there in a busy log's four milliseconds.
+/// Room in bytes that is kept between batches, a millisecond's of the busiest log.
 pub(super) const KEPT: usize = 256 * 1024;
 
 /// What the writer and the others know of each other.

@@ -1,8 +1,8 @@
 //! The way of a log line: into one buffer that all threads share, and from there, many in one write, to stderr.
 //!
-//! The first line after a quiet moment is written at once, those that follow within four milliseconds together.
+//! The first line after a quiet moment is written at once, those that follow within a millisecond together.
 //! Warnings and errors are written before whoever logged them goes on, with all that came before them: what a
-//! crash can cost is four milliseconds of what went well. Nobody loses a line to a slow reader of stderr: when the
+//! crash can cost is a millisecond of what went well. Nobody loses a line to a slow reader of stderr: when the
 //! buffer is full, who logs waits.
 
 use std::io::{self, Write};
@@ -13,11 +13,10 @@ use std::time::Duration;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long lines gather: 250 writes a second at most, and no delay that a person would see. What it costs to wake this
-/// thread more often is said at the audit log's.
-const GATHER: Duration = Duration::from_millis(4);
+/// How long lines gather: a thousand writes a second at most, and no delay that a person would see.
+const GATHER: Duration = Duration::from_millis(1);
 
-/// Bytes that wait at most, four milliseconds of a hundred and fifty thousand lines a second. Then who logs writes.
+/// Bytes that wait at most, a millisecond of six hundred thousand lines a second. Then who logs writes.
 const FULL: usize = 256 * 1024;
 
 /// Lines on their way to one sink. Clones are the same way.

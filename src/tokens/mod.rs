@@ -106,6 +106,17 @@ pub enum Sharing {
     Share,
 }
 
+impl Sharing {
+    /// Its name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Steal => "steal",
+            Self::Share => "share",
+        }
+    }
+}
+
 /// Names one attempt to use a token. A repeated call with the same nonce gets the same answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Nonce(pub u128);
