@@ -31,5 +31,6 @@ pub mod serial;
 pub mod server;
 pub mod targets;
 pub mod tokens;
+pub mod unbroken;
 pub mod web;
 pub mod ws;

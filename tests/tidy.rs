@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["auth", "tokens", "targets", "certs"],
     &["rfb", "serial", "ws"],
     &["net"],
-    &["metrics", "log", "audit", "limits", "once"],
+    &["metrics", "log", "audit", "limits", "once", "unbroken"],
     &["config"],
     &["ids", "clock", "json"],
 ];

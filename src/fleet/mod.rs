@@ -12,6 +12,7 @@ mod event;
 mod inventory;
 mod lifecycle;
 mod listed;
+mod pass;
 mod predecessor;
 mod roster;
 
@@ -26,12 +27,15 @@ use uuid::Uuid;
 use crate::ids::Protocol;
 use crate::relay::End;
 use crate::tokens::{self, Grant, Manner, Most, Place, RedisStore, Sharing, StoreError, TokenKey, Why};
+use crate::unbroken::Unbroken;
 
 use event::{Event, Line, Whom};
+use pass::Leaving;
 
 pub use inventory::SharedInventory;
 pub use lifecycle::{void, why};
 pub use listed::{Listed, Moved};
+pub use pass::Pass;
 pub use predecessor::{Broken, Predecessor, Question, Reply, Wish};
 pub use roster::{Local, Pick, Roster};
 
@@ -48,9 +52,7 @@ struct Inner {
     /// What the store calls it: another one at each start, so that nothing of an earlier life is taken for its own.
     id: String,
     store: Option<Arc<RedisStore>>,
-    /// Sessions that have ended, and whose places are still taken.
-    leaving: Mutex<Vec<Uuid>>,
-    left: Notify,
+    leaving: Leaving,
     bell: Arc<Notify>,
     anew: Arc<Notify>,
     fresh: Mutex<VecDeque<(Instant, u64, Arc<Event>)>>,
@@ -71,31 +73,6 @@ pub enum NoPlace {
     Store(StoreError),
 }
 
-/// A session's place; given back when dropped.
-pub struct Pass {
-    fleet: Fleet,
-    session: Uuid,
-    /// When it entered, by the store's clock, in milliseconds.
-    pub at: u64,
-    /// Others on the console, on any proxy.
-    pub others: usize,
-    /// Sessions of the same token, which its viewer has left behind.
-    pub before: usize,
-}
-
-impl fmt::Debug for Pass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pass").field("session", &self.session).field("at", &self.at).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Pass {
-    fn drop(&mut self) {
-        lock(&self.fleet.0.leaving).push(self.session);
-        self.fleet.0.left.notify_one();
-    }
-}
-
 impl fmt::Debug for Fleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fleet").field("name", &self.0.name).finish_non_exhaustive()
@@ -109,8 +86,7 @@ impl Fleet {
             name: name.to_owned(),
             id: Uuid::new_v4().to_string(),
             store,
-            leaving: Mutex::default(),
-            left: Notify::new(),
+            leaving: Leaving::default(),
             bell: Arc::default(),
             anew: Arc::default(),
             fresh: Mutex::default(),
@@ -135,12 +111,12 @@ impl Fleet {
     pub async fn enter(&self, session: Listed, manner: Manner, most: Most) -> Result<Option<Pass>, NoPlace> {
         let Some(store) = self.0.store.clone() else { return Ok(None) };
         let fleet = self.clone();
-        // In a task of its own, so that a place is never given back before it was taken.
-        let entering = tokio::spawn(async move {
+        // To its end, so that a place is never given back before it was taken.
+        let entering = Unbroken::new(async move {
             let place = fleet.place(&session);
             // From here on, for an answer that was lost may have been a yes.
-            let mut pass = Pass { fleet, session: session.id, at: 0, others: 0, before: 0 };
-            match store.enter(&pass.fleet.0.id, &place, manner, most).await {
+            let mut pass = Pass::new(fleet, session.id);
+            match store.enter(pass.proxy(), &place, manner, most).await {
                 Ok(tokens::Entry::Entered { at, others, before }) => {
                     (pass.at, pass.others, pass.before) = (at, others, before);
                     Ok(pass)
@@ -152,10 +128,7 @@ impl Fleet {
                 Err(error) => Err(NoPlace::Store(error)),
             }
         });
-        let entered = entering.await;
-        entered
-            .unwrap_or_else(|error| Err(NoPlace::Store(StoreError::Unavailable(error.to_string()))))
-            .map(Some)
+        entering.await.map(Some)
     }
 
     fn place(&self, session: &Listed) -> Place {

@@ -13,7 +13,7 @@ use crate::tokens::{Grant, Live, Present, RedisStore, Revoke, StoreError, StoreF
 
 use super::event::{Deed, Event, Line, Order, Whom};
 use super::predecessor::strange;
-use super::{Broken, Fleet, Listed, Moved, Predecessor, Question, Reply, lock};
+use super::{Broken, Fleet, Listed, Moved, Predecessor, Question, Reply};
 
 /// How often a process says that it lives and reads the log, whether the bell rang or not.
 const BEAT: Duration = Duration::from_secs(2);
@@ -222,27 +222,27 @@ impl Roster {
                 last = Instant::now();
             }
         };
-        let Fleet(fleet) = &self.fleet;
+        let fleet = &self.fleet;
         store.come_near();
-        store.listen(Arc::clone(&fleet.bell), Arc::clone(&fleet.anew));
+        store.listen(Arc::clone(&fleet.0.bell), Arc::clone(&fleet.0.anew));
         let (mut last, mut all, mut read) = (Instant::now(), false, Read::default());
         loop {
-            // One after the other, so that nothing is said of a session that has left.
             tokio::select! {
                 _ = beat.tick() => {
-                    self.leave(&store).await;
+                    // Nothing is said of a session that has left.
+                    fleet.hold();
                     let moved = self.local.look(last.elapsed(), all);
                     last = Instant::now();
                     all = self.beat(&store, &moved).await;
+                    fleet.let_leave().await;
                     if self.news(&store, &mut read).await > 0 {
                         // The bell should have told.
-                        fleet.anew.notify_one();
+                        fleet.0.anew.notify_one();
                     }
                 }
-                () = fleet.bell.notified() => {
+                () = fleet.0.bell.notified() => {
                     self.news(&store, &mut read).await;
                 }
-                () = fleet.left.notified() => self.leave(&store).await,
             }
         }
     }
@@ -370,18 +370,6 @@ impl Roster {
         });
         if ended > 0 {
             info!(ended, "sessions ended from elsewhere");
-        }
-    }
-
-    /// Gives up the places of sessions that have ended; what fails is tried again with the next beat.
-    async fn leave(&self, store: &RedisStore) {
-        let leaving = std::mem::take(&mut *lock(&self.fleet.0.leaving));
-        if leaving.is_empty() {
-            return;
-        }
-        if let Err(error) = store.leave(&self.fleet.0.id, &leaving).await {
-            debug!(%error, count = leaving.len(), "places are still taken");
-            lock(&self.fleet.0.leaving).extend(leaving);
         }
     }
 }

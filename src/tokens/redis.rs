@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::config;
 use crate::ids::Protocol;
+use crate::unbroken::Unbroken;
 
 use super::{
     Claim, Confirm, Grant, Keep, LEASE, Nonce, Offer, Peek, Resumed, Revoke, Store, StoreError, StoreFuture,
@@ -250,16 +251,13 @@ impl Store for RedisStore {
     ) -> StoreFuture<'_, Keep> {
         let steps = self.steps();
         let mut first = steps.queue.put(comeback::keep(&key, nonce, window, Duration::ZERO));
-        let (answer, mut answered) = oneshot::channel();
-        self.spawn(async move {
-            let kept = match outcome(&mut first).await.and_then(comeback::how_kept) {
+        StoreFuture::later(Unbroken::new(async move {
+            match comeback::how_kept(outcome(&mut first).await?)? {
+                Some(kept) => Ok(kept),
                 // Rare, and large: not to be carried along.
-                Ok(None) => Box::pin(in_time(steps.keep_noted(&key, nonce, &grant, window))).await,
-                kept => kept.and_then(|kept| kept.ok_or_else(|| strange("no answer to a keep"))),
-            };
-            let _ = answer.send(kept);
-        });
-        StoreFuture::later(async move { outcome(&mut answered).await })
+                None => Box::pin(in_time(steps.keep_noted(&key, nonce, &grant, window))).await,
+            }
+        }))
     }
 
     fn forget(&self, key: TokenKey, nonce: Nonce) -> StoreFuture<'_, ()> {

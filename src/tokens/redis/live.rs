@@ -163,7 +163,12 @@ impl RedisStore {
 
     /// Gives up the places of sessions of this proxy.
     pub fn leave(&self, proxy: &str, sessions: &[Uuid]) -> StoreFuture<'_, ()> {
-        self.each_of(self.steps.leaves(proxy, sessions))
+        let mut leaves = leaves(proxy, sessions);
+        if leaves.len() == 1 {
+            return self.step(leaves.remove(0), |_, _| Ok(()));
+        }
+        let steps = self.steps();
+        self.begin(async move { steps.leave(leaves).await })
     }
 
     /// The proxy lives, and its sessions have moved what stands beside them. `false`: the store does not have all of
@@ -227,9 +232,7 @@ impl RedisStore {
             all.sort_unstable();
             let gone = known.keys().filter_map(|id| id.parse::<Uuid>().ok());
             let gone: Vec<_> = gone.filter(|id| all.binary_search(id).is_err()).collect();
-            for call in steps.leaves(&proxy, &gone) {
-                steps.call::<Value>(&call).await?;
-            }
+            steps.leave(leaves(&proxy, &gone)).await?;
             Ok(now)
         })
     }
@@ -364,19 +367,25 @@ pub struct Record {
 }
 
 impl Steps {
-    fn leaves(&self, proxy: &str, sessions: &[Uuid]) -> Vec<Cmd> {
-        let call = |sessions: &[Uuid]| {
-            let mut leave = self.link.scripts.call(Step::Leave, &[names::PROXIES]);
-            leave.arg(proxy);
-            sessions.iter().for_each(|session| _ = leave.arg(session.to_string()));
-            leave
-        };
-        sessions.chunks(CHUNK).map(call).collect()
+    /// One after the other, so that others have the server in between.
+    async fn leave(&self, leaves: Vec<Call>) -> Result<(), StoreError> {
+        for leave in leaves {
+            self.ask(leave).await?;
+        }
+        Ok(())
     }
 
     async fn proxies(&self) -> Result<Vec<String>, StoreError> {
         self.call(&self.link.scripts.call(Step::Proxies, &[names::PROXIES])).await
     }
+}
+
+fn leaves(proxy: &str, sessions: &[Uuid]) -> Vec<Call> {
+    let call = |sessions: &[Uuid]| {
+        let leave = Call::new(Step::Leave).key(names::PROXIES).arg(proxy);
+        sessions.iter().fold(leave, Call::show)
+    };
+    sessions.chunks(CHUNK).map(call).collect()
 }
 
 fn entry(answer: Value) -> Result<Entry, StoreError> {
