@@ -32,6 +32,9 @@ const COST: f64 = 1.3;
 /// Who claims at the same time: one after the other, some, and as many as fill the Redis.
 const CALLERS: [usize; 3] = [1, 8, 64];
 
+/// Set-ups at the same time.
+const AT_A_TIME: [usize; 2] = [32, 128];
+
 const ROUNDS: usize = 5;
 const TTL: Duration = Duration::from_secs(600);
 
@@ -46,13 +49,13 @@ struct Size {
 fn main() {
     // `cargo test` runs benches once, to see that they work: little will do.
     let size = match std::env::args().any(|argument| argument == "--bench") {
-        true => Size { tokens: 10_000, setups: 4000, rounds: ROUNDS },
+        true => Size { tokens: 10_000, setups: 8000, rounds: ROUNDS },
         false => Size { tokens: 64, setups: 32, rounds: 1 },
     };
     let dir = Directory::new("redis");
     let (server, port) = redis(dir.path());
     calls(port, &server, size);
-    setups(dir.path(), port, &server, size);
+    AT_A_TIME.iter().for_each(|count| setups(dir.path(), port, &server, size, *count));
 }
 
 fn runtime() -> Runtime {
@@ -192,8 +195,9 @@ fn grant() -> Grant {
     }
 }
 
-/// The CPU of whole set-ups, as `consolegate load` sees it.
-fn setups(dir: &Path, port: u16, server: &Process, size: Size) {
+/// The CPU of whole set-ups, so many at a time, as `consolegate load` sees it. With few at a time whoever asks the Redis
+/// has nothing else to do meanwhile, and sleeps: on a virtual machine to be woken costs as much as a step.
+fn setups(dir: &Path, port: u16, server: &Process, size: Size, at_a_time: usize) {
     let stores = ["memory".to_owned(), format!("redis://127.0.0.1:{port}/0")];
     let mut costs = [Vec::new(), Vec::new()];
     let mut rates = [Vec::new(), Vec::new()];
@@ -201,7 +205,7 @@ fn setups(dir: &Path, port: u16, server: &Process, size: Size) {
     for _ in 0..size.rounds {
         for (at, store) in stores.iter().enumerate() {
             let before = cpu(server.id());
-            let (cost, rate) = setup(dir, store, size.setups);
+            let (cost, rate) = setup(dir, store, size.setups, at_a_time);
             costs[at].push(cost);
             rates[at].push(rate);
             if at == 1 {
@@ -210,6 +214,7 @@ fn setups(dir: &Path, port: u16, server: &Process, size: Size) {
         }
     }
     let [[memory, shared], [memory_rate, shared_rate]] = [costs, rates].map(|both| both.map(median));
+    println!("\n{at_a_time} set-ups at a time");
     println!("a set-up, store in memory: {memory:.0} us of consolegate's CPU, {memory_rate:.0}/s");
     println!("a set-up, Redis:           {shared:.0} us of consolegate's CPU, {shared_rate:.0}/s");
     println!("the redis-server's own, issuing included: {:.0} us", median(servers));
@@ -218,7 +223,7 @@ fn setups(dir: &Path, port: u16, server: &Process, size: Size) {
 }
 
 /// A process over `store`, its set-ups' CPU in microseconds each, and how many there were a second.
-fn setup(dir: &Path, store: &str, count: usize) -> (f64, f64) {
+fn setup(dir: &Path, store: &str, count: usize, at_a_time: usize) -> (f64, f64) {
     let [listen, console] = [(); 2].map(|()| free_port());
     let text = format!(
         "[listen]\napi = \"127.0.0.1:{listen}\"\nproxy = \"127.0.0.1:{listen}\"\nadmin = \"127.0.0.1:0\"\n\
@@ -237,8 +242,19 @@ fn setup(dir: &Path, store: &str, count: usize) -> (f64, f64) {
     let (api, console) = (format!("http://127.0.0.1:{listen}/v2.1"), format!("127.0.0.1:{console}"));
     let (count, watched) = (count.to_string(), process.id().to_string());
     let mut load = Command::new(env!("CARGO_BIN_EXE_consolegate"));
-    load.args(["load", "setups", "--json", "--no-direct", "--sessions", "32", "--server", "load"]);
-    load.args(["--api", &api, "--console", &console, "--count", &count, "--watch", &watched]);
+    load.args(["load", "setups", "--json", "--no-direct", "--server", "load"]);
+    load.args([
+        "--sessions",
+        &at_a_time.to_string(),
+        "--api",
+        &api,
+        "--console",
+        &console,
+        "--count",
+        &count,
+        "--watch",
+        &watched,
+    ]);
     let output = load.env("CONSOLEGATE_TOKEN", TOKEN).output().expect("a load");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");

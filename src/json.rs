@@ -102,6 +102,11 @@ pub fn decimal(out: &mut String, number: u64) {
     out.push_str(itoa::Buffer::new().format(number));
 }
 
+/// A byte as two hexadecimal digits.
+pub fn hex(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)])
+}
+
 /// Appends `text` as a JSON string.
 pub fn quote(out: &mut String, text: &str) {
     out.push('"');

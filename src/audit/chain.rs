@@ -11,6 +11,8 @@
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::json;
+
 use super::event::{Event, Kind};
 
 /// What ends a line, between the text that is hashed and the hash.
@@ -91,7 +93,7 @@ pub(super) fn hash(before: &str, body: &[u8]) -> String {
     let digest = Sha256::new().chain_update(before).chain_update(body).finalize();
     let mut hex = vec![0; NOTHING.len()];
     for (pair, byte) in hex.chunks_exact_mut(2).zip(digest) {
-        pair.copy_from_slice(&[byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]));
+        pair.copy_from_slice(&json::hex(byte));
     }
     // ASCII, all of it.
     String::from_utf8(hex).unwrap_or_default()

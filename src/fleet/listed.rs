@@ -101,17 +101,14 @@ impl Moved {
 
 /// A token's hash in hexadecimal.
 pub(super) mod hex {
-    use std::fmt::Write as _;
-
     use serde::{Deserialize, Deserializer, Serializer, de};
 
+    use crate::json;
     use crate::tokens::TokenKey;
 
     pub(in super::super) fn serialize<S: Serializer>(key: &TokenKey, to: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(64);
-        // Writing to a String cannot fail.
-        key.as_bytes().iter().for_each(|byte| _ = write!(text, "{byte:02x}"));
-        to.serialize_str(&text)
+        let digits = key.as_bytes().iter().flat_map(|byte| json::hex(*byte));
+        to.serialize_str(&digits.map(char::from).collect::<String>())
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<TokenKey, D::Error> {

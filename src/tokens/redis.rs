@@ -239,7 +239,7 @@ impl Store for RedisStore {
 
     fn resumed(&self, key: TokenKey, nonce: Nonce, window: Duration) -> StoreFuture<'_, Confirm> {
         let resumed = Call::token(Step::Resumed, &key, 3).nonce(nonce);
-        self.step(resumed.show(ms(window)).show(ms(SLACK)), Steps::confirmed)
+        self.step(resumed.number(ms(window)).number(ms(SLACK)), Steps::confirmed)
     }
 
     fn keep(

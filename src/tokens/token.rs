@@ -12,6 +12,7 @@ use siphasher::sip::SipHasher24;
 use zeroize::Zeroizing;
 
 use crate::config::TokenFormat;
+use crate::json;
 
 use super::random::random;
 
@@ -162,7 +163,7 @@ impl Fingerprinter {
 fn hex(tag: u64) -> String {
     let mut text = [0; 16];
     for (two, byte) in text.chunks_exact_mut(2).zip(tag.to_be_bytes()) {
-        two.copy_from_slice(&[byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]));
+        two.copy_from_slice(&json::hex(byte));
     }
     // ASCII, all of it.
     std::str::from_utf8(&text).unwrap_or_default().to_owned()

@@ -1,10 +1,9 @@
 //! A step with its keys and arguments, before it is decided whether it goes out alone or with others.
 
-use std::fmt::Display;
-use std::io::Write as _;
-
 use serde::Serialize;
+use uuid::Uuid;
 
+use crate::json::hex;
 use crate::tokens::{Nonce, TokenKey};
 
 use super::names;
@@ -52,11 +51,14 @@ impl Call {
         self
     }
 
-    /// Adds one as it is shown.
-    pub(super) fn show(mut self, word: impl Display) -> Self {
-        let _ = write!(self.text, "{word}");
-        self.end();
-        self
+    /// Adds a number.
+    pub(super) fn number(self, number: impl itoa::Integer) -> Self {
+        self.arg(itoa::Buffer::new().format(number))
+    }
+
+    /// Adds an id.
+    pub(super) fn uuid(self, id: Uuid) -> Self {
+        self.arg(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
     }
 
     /// Adds a hash, in hexadecimal.
@@ -68,7 +70,7 @@ impl Call {
 
     /// Adds a nonce.
     pub(super) fn nonce(mut self, nonce: Nonce) -> Self {
-        names::hex(&nonce.0.to_be_bytes(), |digits| self.text.extend_from_slice(&digits));
+        self.text.extend(nonce.0.to_be_bytes().into_iter().flat_map(hex));
         self.end();
         self
     }

@@ -20,12 +20,12 @@ pub(super) fn confirm(key: &TokenKey, nonce: Nonce, offer: &Offer) -> Call {
     // 0 is no limit; a session that may last no time at all lasts a millisecond.
     let longest = offer.longest.map_or(0, |longest| ms(longest).max(1));
     let confirm = Call::token(Step::Confirm, key, 3).nonce(nonce).hash(&offer.secret);
-    confirm.show(offer.times).show(ms(offer.window)).show(longest)
+    confirm.number(offer.times).number(ms(offer.window)).number(longest)
 }
 
 pub(super) fn resume(key: &TokenKey, [brought, next]: [TokenKey; 2], nonce: Nonce) -> Call {
     let resume = Call::token(Step::Resume, key, 3).hash(&brought).hash(&next).nonce(nonce);
-    resume.show(ms(LEASE)).show(ms(SLACK))
+    resume.number(ms(LEASE)).number(ms(SLACK))
 }
 
 pub(super) fn kept(answer: Value) -> Result<Option<Arc<Grant>>, StoreError> {
@@ -38,7 +38,7 @@ pub(super) fn kept(answer: Value) -> Result<Option<Arc<Grant>>, StoreError> {
 /// `noted`: for how long from now it was just put where revocations look.
 pub(super) fn keep(key: &TokenKey, nonce: Nonce, window: Duration, noted: Duration) -> Call {
     let keep = Call::token(Step::Keep, key, 3).nonce(nonce);
-    keep.show(ms(window)).show(ms(SLACK)).show(ms(noted))
+    keep.number(ms(window)).number(ms(SLACK)).number(ms(noted))
 }
 
 /// `None`: it has to be noted for longer first.

@@ -18,9 +18,9 @@ pub(super) fn create(key: &TokenKey, grant: &Grant, ttl: Duration, apart: bool) 
     if !apart {
         create = names::indexes(grant).iter().fold(create, |create, index| create.key(index));
     }
-    let create = create.show(ms(ttl)).show(grant.id).arg(grant.protocol.as_str());
+    let create = create.number(ms(ttl)).uuid(grant.id.0).arg(grant.protocol.as_str());
     let create = create.json(grant).map_err(strange)?;
-    Ok(create.show(ms(LEASE + SLACK)).hash(key).show(ms(ttl + LEASE)))
+    Ok(create.number(ms(LEASE + SLACK)).hash(key).number(ms(ttl + LEASE)))
 }
 
 /// What it answers.
@@ -68,7 +68,7 @@ impl Steps {
         let note = |indexes: &[String]| {
             let note = indexes.iter().fold(Call::new(Step::Note), |note, index| note.key(index));
             // A claim made in time outlives the token, and can be revoked as long.
-            self.ask(note.arg(&names.hash).show(ms(time + LEASE)))
+            self.ask(note.arg(&names.hash).number(ms(time + LEASE)))
         };
         let indexes = names::indexes(grant);
         if !self.link.route.is_cluster() {
@@ -88,8 +88,8 @@ impl Steps {
     ) -> Result<(), StoreError> {
         let seats = names::seats(grant);
         loop {
-            let seat = Call::new(Step::Seat).key(&seats).arg(&names.hash).show(ms(ttl)).show(ms(SLACK));
-            let taken = words(self.ask(seat.show(most)).await?)?;
+            let seat = Call::new(Step::Seat).key(&seats).arg(&names.hash).number(ms(ttl)).number(ms(SLACK));
+            let taken = words(self.ask(seat.number(most)).await?)?;
             if taken.is_empty() {
                 return Ok(());
             }

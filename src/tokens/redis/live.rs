@@ -14,13 +14,14 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::ids::{ProjectId, Protocol, TargetId};
+use crate::json::hex;
 use crate::tokens::{StoreError, StoreFuture, TokenKey};
 
 use super::call::Call;
 use super::link::{Link, LinkError};
 use super::route::REPLY;
 use super::script::Step;
-use super::{RedisStore, Steps, ms, names, strange, words};
+use super::{RedisStore, Steps, ms, names, strange, word};
 
 /// How long a proxy is believed to live without a word: five of its beats, for a Redis that is slow for a while.
 const PROXY_LEASE: Duration = Duration::from_secs(10);
@@ -86,7 +87,7 @@ impl Place {
         let console = self.console.as_ref();
         let mut token = if self.alone { "!".to_owned() } else { String::new() };
         // Enough to tell a console's viewers apart.
-        names::hex(&self.token.as_bytes()[..8], |digits| token.extend(digits.map(char::from)));
+        token.extend(self.token.as_bytes()[..8].iter().flat_map(|byte| hex(*byte)).map(char::from));
         [
             console.map_or("-".to_owned(), |(target, protocol)| {
                 names::counted("viewers", &format!("{protocol}:{target}"))
@@ -150,15 +151,15 @@ impl RedisStore {
     /// Takes a place for a session of this proxy, if all limits allow it. Again for one that has its place: the same
     /// answer.
     pub fn enter(&self, proxy: &str, place: &Place, manner: Manner, most: Most) -> StoreFuture<'_, Entry> {
-        let enter = Call::new(Step::Enter).key(names::PROXIES).arg(proxy).show(ms(PROXY_LEASE));
-        let enter = place.keys().iter().fold(enter.show(place.session), |enter, key| enter.arg(key));
+        let enter = Call::new(Step::Enter).key(names::PROXIES).arg(proxy).number(ms(PROXY_LEASE));
+        let enter = place.keys().iter().fold(enter.uuid(place.session), |enter, key| enter.arg(key));
         let manner = match manner {
             Manner::Deny => "deny",
             Manner::Share => "share",
             Manner::Steal => "steal",
         };
-        let enter = enter.arg(&place.record).arg(manner).show(most.target).show(most.project);
-        self.step(enter.show(most.source), |_, answer| entry(answer))
+        let enter = enter.arg(&place.record).arg(manner).number(most.target).number(most.project);
+        self.step(enter.number(most.source), |_, answer| entry(answer))
     }
 
     /// Gives up the places of sessions of this proxy.
@@ -383,24 +384,27 @@ impl Steps {
 fn leaves(proxy: &str, sessions: &[Uuid]) -> Vec<Call> {
     let call = |sessions: &[Uuid]| {
         let leave = Call::new(Step::Leave).key(names::PROXIES).arg(proxy);
-        sessions.iter().fold(leave, Call::show)
+        sessions.iter().fold(leave, |leave, session| leave.uuid(*session))
     };
     sessions.chunks(CHUNK).map(call).collect()
 }
 
 fn entry(answer: Value) -> Result<Entry, StoreError> {
-    let answer = words(answer)?;
-    let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
-    match answer[..] {
-        ["entered", at, others, before] => Ok(Entry::Entered {
-            at: at.parse().map_err(strange)?,
-            others: others.parse().map_err(strange)?,
-            before: before.parse().map_err(strange)?,
+    let answer = word(answer)?;
+    match answer.as_str() {
+        "in-use" => return Ok(Entry::InUse),
+        "target" => return Ok(Entry::Target),
+        "project" => return Ok(Entry::Project),
+        "source" => return Ok(Entry::Source),
+        _ => {}
+    }
+    let mut numbers = answer.split(' ').map(str::parse::<u64>);
+    match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+        (Some(Ok(at)), Some(Ok(others)), Some(Ok(before)), None) => Ok(Entry::Entered {
+            at,
+            others: usize::try_from(others).map_err(strange)?,
+            before: usize::try_from(before).map_err(strange)?,
         }),
-        ["in-use"] => Ok(Entry::InUse),
-        ["target"] => Ok(Entry::Target),
-        ["project"] => Ok(Entry::Project),
-        ["source"] => Ok(Entry::Source),
         _ => Err(strange("an unknown answer to a session")),
     }
 }

@@ -2,6 +2,7 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::json::hex;
 use crate::once::Deed;
 use crate::tokens::{Grant, Revoke, TokenKey};
 
@@ -44,24 +45,17 @@ pub(super) fn signed(whose: &str, deed: &Deed) -> String {
     format!("consolegate:signed:{}:{{{}}}", utf8_percent_encode(whose, ODD), text(deed))
 }
 
-/// Two digits a byte.
-pub(super) fn hex(bytes: &[u8], mut each: impl FnMut([u8; 2])) {
-    let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
-    bytes.iter().for_each(|byte| each([digit(byte >> 4), digit(byte & 15)]));
-}
-
 /// A token's hash as its keys have it.
 pub(super) fn hash(key: &TokenKey) -> [u8; 64] {
     let mut digits = [0; 64];
-    let mut free = digits.chunks_exact_mut(2);
-    hex(key.as_bytes(), |two| free.next().into_iter().for_each(|place| place.copy_from_slice(&two)));
+    for (place, byte) in digits.chunks_exact_mut(2).zip(key.as_bytes()) {
+        place.copy_from_slice(&hex(*byte));
+    }
     digits
 }
 
 fn text(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    hex(bytes, |digits| text.extend(digits.map(char::from)));
-    text
+    bytes.iter().flat_map(|byte| hex(*byte)).map(char::from).collect()
 }
 
 /// The indexes that a grant's token is in.
