@@ -113,3 +113,90 @@ impl Leaving {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    use tokio::time::timeout;
+    use tokio_test::{assert_pending, task};
+
+    use super::*;
+    use crate::config::{Config, TokenStore};
+    use crate::fleet::Listed;
+    use crate::tokens::testing::Server;
+    use crate::tokens::{Manner, Most, RedisStore, contract};
+
+    #[test]
+    fn somebody_comes_for_all_who_leave_and_nobody_while_they_are_held() {
+        let leaving = Leaving::default();
+        let [a, b] = [1, 2].map(Uuid::from_u128);
+        assert!(leaving.add(a), "somebody has to come");
+        assert!(!leaving.add(b), "who is on the way");
+        assert_eq!(leaving.take(), [a, b]);
+        assert!(leaving.add(a));
+        leaving.lock().held = true;
+        assert!(leaving.take().is_empty(), "that came too late");
+        assert!(!leaving.add(b), "nobody need come");
+        leaving.lock().held = false;
+        assert_eq!(leaving.take(), [a, b]);
+        assert!(leaving.add(a));
+    }
+
+    fn listed() -> Listed {
+        Listed {
+            id: Uuid::new_v4(),
+            grant: Arc::new(contract::grant()),
+            key: contract::key(),
+            source: [127, 0, 0, 1].into(),
+            since: SystemTime::now(),
+            further: false,
+            entered: u64::MAX,
+            proxy: String::new(),
+            moved: Default::default(),
+        }
+    }
+
+    async fn gone(store: &RedisStore, session: Uuid) {
+        let gone = async { while store.has(session).await.unwrap() {} };
+        timeout(Duration::from_secs(60), gone).await.expect("the place is still taken");
+    }
+
+    #[tokio::test]
+    async fn a_place_is_given_back_by_itself_but_not_while_the_store_is_told_of_those_who_are_there() {
+        let server = Server::start(&[]);
+        let config =
+            Config::parse(&format!("[tokens]\nstore = \"{}\"", server.url()), Path::new("test.toml"));
+        let TokenStore::Redis(settings) = config.unwrap().tokens.store else { panic!("no Redis") };
+        let store = Arc::new(RedisStore::open(&settings).unwrap());
+        // One connection for all, so that each call sees what those before it have done.
+        store.come_near();
+        let fleet = Fleet::new("here", Some(Arc::clone(&store)));
+        let enter = async || {
+            let session = listed();
+            let pass = fleet.enter(session.clone(), Manner::Share, Most::default()).await.unwrap().unwrap();
+            assert!(store.has(session.id).await.unwrap());
+            (session.id, pass)
+        };
+        let (session, pass) = enter().await;
+        drop(pass);
+        gone(&store, session).await;
+        let (session, pass) = enter().await;
+        fleet.hold();
+        drop(pass);
+        for _ in 0..3 {
+            yield_now().await;
+            assert!(store.has(session).await.unwrap(), "it is still about to be told of");
+        }
+        fleet.let_leave().await;
+        assert!(!store.has(session).await.unwrap());
+        // Who stops waiting gives back what is still on its way to it.
+        let session = listed();
+        let mut entering = task::spawn(fleet.enter(session.clone(), Manner::Share, Most::default()));
+        assert_pending!(entering.poll());
+        drop(entering);
+        gone(&store, session.id).await;
+    }
+}
