@@ -277,7 +277,9 @@ async fn a_full_disk_ends_the_session_or_its_recording_as_configured() {
         let file = only(&recordings, ".cast");
         let recorded = output(&file);
         assert!(recorded.len() > 8000 && recorded.iter().all(|byte| *byte == b'x'), "{}", recorded.len());
-        assert_eq!(journal(&recordings).1["ended"]["cause"], "recording-failed");
+        // Said at once, written when what was queued has been dealt with.
+        let ended = async || Some(journal(&recordings).1["ended"].clone()).filter(|ended| !ended.is_null());
+        assert_eq!(process.ready("the journal's last line", ended).await["cause"], "recording-failed");
     }
 }
 

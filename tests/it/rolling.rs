@@ -9,13 +9,14 @@ use std::time::Duration;
 use consolegate::ids::Protocol;
 use futures_util::StreamExt as _;
 use rustix::process::Signal;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::console::{Console, Manner};
 use crate::support::program::{Issuer, Program};
 use crate::support::redis::Server as Redis;
-use crate::support::server::{Answer, Socket, http, open, target};
+use crate::support::server::{Socket, open, target};
 use crate::support::{viewer, within};
 
 const VM: &str = "6c1f2a90-0000-4000-8000-000000000001";
@@ -74,18 +75,23 @@ impl Balancer {
     }
 }
 
+async fn asked(admin: SocketAddr) -> std::io::Result<String> {
+    let mut socket = TcpStream::connect(admin).await?;
+    let request = format!("GET /health/ready HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
 async fn check(backends: Arc<Mutex<Vec<(Backend, bool)>>>) {
     let mut tick = tokio::time::interval(CHECK);
     loop {
         tick.tick().await;
         let known: Vec<Backend> = backends.lock().unwrap().iter().map(|(backend, _)| *backend).collect();
         for backend in known {
-            let ready = match TcpStream::connect(backend.admin).await {
-                Ok(_) => {
-                    Answer::parse(&http(backend.admin, "GET", "/health/ready", "", "").await).status == 200
-                }
-                Err(_) => false,
-            };
+            // One that ends just now may take the question, and have no answer to it.
+            let ready = asked(backend.admin).await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "));
             for (other, is_ready) in backends.lock().unwrap().iter_mut() {
                 if *other == backend {
                     *is_ready = ready;
