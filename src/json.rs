@@ -56,10 +56,9 @@ impl Fields<'_> {
 
     /// A number.
     #[inline(always)]
-    pub fn number(&mut self, Name(name): Name, number: Option<u64>) {
+    pub fn number(&mut self, name: Name, number: Option<u64>) {
         let Some(number) = number else { return };
-        self.0.push_str(name.strip_suffix('"').unwrap_or(name));
-        decimal(self.0, number);
+        self.plain(name, itoa::Buffer::new().format(number));
     }
 
     /// `true` or `false`.
@@ -72,6 +71,8 @@ impl Fields<'_> {
         self.plain(name, "null");
     }
 
+    /// What is no string.
+    #[inline(always)]
     fn plain(&mut self, Name(name): Name, value: &str) {
         self.0.push_str(name.strip_suffix('"').unwrap_or(name));
         self.0.push_str(value);
@@ -95,11 +96,6 @@ impl Fields<'_> {
         }
         self.0.push('"');
     }
-}
-
-/// Appends a number's digits; the formatter takes several times as long.
-pub fn decimal(out: &mut String, number: u64) {
-    out.push_str(itoa::Buffer::new().format(number));
 }
 
 /// A byte as two hexadecimal digits.

@@ -156,7 +156,7 @@ impl Console<'_> {
             None => fields.null(name!("viewers")),
             viewers => fields.word(name!("viewers"), viewers.map(Sharing::as_str)),
         }
-        fields.number(name!("uses"), Some(one()));
+        fields.number(name!("uses"), Some(1));
         fields.word(name!("record"), Some(self.record.as_str()));
         text.push_str("}}");
         text.into()
@@ -166,7 +166,7 @@ impl Console<'_> {
 impl Wanted {
     /// What the proxy will enforce; the rest is refused, never taken and forgotten.
     fn options(&self, core: &Core) -> Result<Options, Refusal> {
-        if self.uses != one() {
+        if self.uses != 1 {
             return Err(Refusal::bad("uses", "A token works once: uses must be 1."));
         }
         let record = Record::from(self.record);
